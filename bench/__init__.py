@@ -1,0 +1,1 @@
+"""The benchmarking harness: workloads, engines, peers, plots, and the demo."""

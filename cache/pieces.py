@@ -1,0 +1,53 @@
+"""What a read hands to whoever sends it: pieces of a body, in order, each with where it came from.
+
+A :class:`FilePiece` leaves by ``sendfile`` from a chunk file that is already verified as far as the piece reaches; a
+:class:`MemoryPiece` carries bytes (a peer's verified unit, or a direct upstream stream). A piece is valid until the
+next one is asked for; whoever sends it keeps no reference after that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from cache.ports import ChunkReader
+
+
+class Source(IntEnum):
+    """Where the bytes of an answer came from; the meter's word for it."""
+
+    LOCAL = 0
+    PEER = 1
+    UPSTREAM = 2
+    FORWARDED = 3
+
+
+class Cause(IntEnum):
+    """What a response waited for; the stall's cause."""
+
+    UPSTREAM = 0
+    PEER = 1
+    DISK = 2
+    AUTH = 3
+    CLIENT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FilePiece:
+    """``length`` bytes at ``offset`` of a chunk file's payload."""
+
+    reader: ChunkReader
+    offset: int
+    length: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPiece:
+    """Bytes in memory."""
+
+    data: bytes | memoryview
+    source: Source
+
+
+Piece = FilePiece | MemoryPiece

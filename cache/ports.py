@@ -1,0 +1,192 @@
+"""What the cache needs of the world, as protocols of at most five methods, in the cache's own words.
+
+Adapters implement them on the floors above (``store``, ``peers``, ``members``, ``gateway.upstream``), doubles in
+``tests/doubles``. Every method raises faults of :mod:`cache.faults` and nothing else. No library type appears here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from cache.chunks import Chunk
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
+from cache.views import Owner, View
+
+
+class Origin(Protocol):
+    """The upstream, as the cache sees it."""
+
+    async def head(self, ref: ObjectRef) -> Entry:
+        """Ask upstream what ``ref`` holds now. The caller sets ``token`` and ``checked_at`` (both come back 0).
+
+        Raises UpstreamRefused (404, 403, …), UpstreamUnreachable, UpstreamBusy, UpstreamBroken.
+        """
+        ...
+
+    def fetch(self, version: ObjectVersion, span: ByteSpan) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """One ranged GET with ``If-Match``. The iterator yields exactly ``span.length`` bytes, then ends.
+
+        A body that is short, long, of another range or version raises instead of ending: VersionChanged,
+        UpstreamBroken, UpstreamRefused, UpstreamUnreachable, UpstreamBusy. Leaving the context closes the exchange.
+        """
+        ...
+
+
+class ChunkReader(Protocol):
+    """A chunk in the local store, or on its way into it. The file behind it holds the payload at offset 0.
+
+    Whoever holds the reader may read the descriptor; it closes when the last holder lets the object go.
+    """
+
+    @property
+    def fd(self) -> int:
+        """A descriptor open for reading."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Payload bytes of the whole chunk."""
+        ...
+
+    async def reached(self, position: int) -> int:
+        """Wait until bytes beyond ``position`` may be sent; the new bound: ``position < bound <= length``.
+
+        What lies below the bound has arrived *and* is verified. Raises the fault that ended the fill, or DiskDamaged.
+        """
+        ...
+
+    def ready(self, span: ByteSpan) -> bool:
+        """Whether the whole span may be sent at once: arrived, verified, and its pages in memory."""
+        ...
+
+    def unit_hash(self, unit: int) -> int:
+        """The xxh3-64 of unit ``unit``; known once ``reached`` has passed its end."""
+        ...
+
+
+class ChunkWriter(Protocol):
+    """A chunk file in the making. Its methods block: call them in a thread. One call at a time."""
+
+    @property
+    def fd(self) -> int:
+        """A descriptor from which the appended bytes may be read at once."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The temporary file: another worker of the same node may open it to read along."""
+        ...
+
+    def append(self, data: bytes | bytearray | memoryview) -> None:
+        """Add payload. Raises DiskFull or DiskFailed; then only ``abandon`` may follow."""
+        ...
+
+    def seal(self) -> ChunkReader:
+        """Write the footer, make the chunk visible, return it. Raises DiskFault."""
+        ...
+
+    def abandon(self) -> None:
+        """Drop the file. Never raises; may follow anything, also twice."""
+        ...
+
+
+class Store(Protocol):
+    """The chunks on this node's disk, shared by its workers. Its methods are short system calls unless said."""
+
+    def find(self, chunk: Chunk) -> ChunkReader | None:
+        """The chunk, opened; None when the store has no whole copy. Never raises: a failing disk is a miss."""
+        ...
+
+    def create(self, chunk: Chunk) -> ChunkWriter:
+        """Begin a chunk file (blocks: call it in a thread). Raises DiskFull, DiskFailed."""
+        ...
+
+    def touch(self, chunk: Chunk) -> None:
+        """Tell the eviction policy that the chunk was read. A memory write, nothing more."""
+        ...
+
+
+class Catalog(Protocol):
+    """What this node knows about keys, shared by its workers; a look-up costs microseconds."""
+
+    def find(self, ref: ObjectRef) -> Entry | None:
+        """The entry, unless there is none or an invalidation came after it was asked for."""
+        ...
+
+    def put(self, ref: ObjectRef, entry: Entry) -> None:
+        """Remember. An entry whose token is no longer current is dropped by the next ``find``."""
+        ...
+
+    def token(self, ref: ObjectRef) -> int:
+        """The ref's invalidation token now: read it before you ask upstream."""
+        ...
+
+    def invalidate(self, refs: Sequence[ObjectRef]) -> None:
+        """Whatever was known of these keys no longer counts, in any worker, once this returns."""
+        ...
+
+
+class PeerHost(Protocol):
+    """What this worker does for a peer that asks. The peer server calls it."""
+
+    async def serve(self, chunk: Chunk) -> ChunkReader:
+        """The chunk from the store, or from the one fill that is (or now comes) under way."""
+        ...
+
+    def invalidate(self, refs: Sequence[ObjectRef]) -> None:
+        """As Catalog.invalidate."""
+        ...
+
+    def grant(self, node_id: str) -> float:
+        """Renew the lease of a node that just asked, and return how long it holds, in seconds from the asking; 0: no."""
+        ...
+
+
+class Peers(Protocol):
+    """The other workers: of this node (their fills are read along) and of other nodes (their bytes are relayed)."""
+
+    async def along(self, owner: Owner, chunk: Chunk) -> ChunkReader:
+        """Same node, other worker: a reader on the file that the owning worker is filling (or has filled).
+
+        Raises PeerUnreachable, PeerRefused, PeerPassedOn; so does the reader's ``reached`` later.
+        """
+        ...
+
+    def relay(self, owner: Owner, chunk: Chunk, span: ByteSpan) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
+        """Another node: exactly the span's bytes (relative to the chunk), each unit verified before it is yielded.
+
+        A yielded view is valid until the next one is asked for. Raises PeerUnreachable, PeerLied, PeerRefused,
+        PeerPassedOn (upstream failed the owner).
+        """
+        ...
+
+    async def invalidate(self, refs: Sequence[ObjectRef]) -> None:
+        """Tell every other member, and return when each has done so or can no longer hold an old entry (its lease
+        is over). Never raises for an unreachable member."""
+        ...
+
+    def trusted(self) -> bool:
+        """Whether this node may use its catalog without asking upstream: every other member's lease holds."""
+        ...
+
+
+class Members(Protocol):
+    """Who is in the cluster. The first view comes at once."""
+
+    def current(self) -> View:
+        """The view in force."""
+        ...
+
+    def watch(self, changed: Callable[[View], None]) -> Callable[[], None]:
+        """Call ``changed`` at every new view; the returned function ends that."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that rules can be tested without waiting."""
+
+    def monotonic(self) -> float:
+        """Seconds of the machine's monotonic clock, the same for every process on it."""
+        ...
