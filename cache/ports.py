@@ -140,7 +140,7 @@ class PeerHost(Protocol):
         ...
 
     def grant(self, node_id: str) -> float:
-        """Renew the lease of a node that just asked, and return how long it holds, in seconds from the asking; 0: no."""
+        """Renew the lease of a node that just asked; how long it holds, in seconds from the asking (0: refused)."""
         ...
 
 
@@ -154,7 +154,9 @@ class Peers(Protocol):
         """
         ...
 
-    def relay(self, owner: Owner, chunk: Chunk, span: ByteSpan) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
+    def relay(
+        self, owner: Owner, chunk: Chunk, span: ByteSpan
+    ) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
         """Another node: exactly the span's bytes (relative to the chunk), each unit verified before it is yielded.
 
         A yielded view is valid until the next one is asked for. Raises PeerUnreachable, PeerLied, PeerRefused,
@@ -163,8 +165,10 @@ class Peers(Protocol):
         ...
 
     async def invalidate(self, refs: Sequence[ObjectRef]) -> None:
-        """Tell every other member, and return when each has done so or can no longer hold an old entry (its lease
-        is over). Never raises for an unreachable member."""
+        """Tell every other member; return when each has obeyed or can no longer hold an old entry (its lease is over).
+
+        An unreachable member is waited for that long and no longer; it never raises.
+        """
         ...
 
     def trusted(self) -> bool:

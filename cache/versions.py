@@ -14,8 +14,8 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 def _spelled(*fields: str) -> bytes:
     """The fields, each led by its length, so that no two lists of fields share a spelling."""
-    parts = [raw for text in fields for raw in (len(raw := text.encode()).to_bytes(4, "big"), raw)]
-    return b"".join(parts)
+    raws = [text.encode() for text in fields]
+    return b"".join(len(raw).to_bytes(4, "big") + raw for raw in raws)
 
 
 @dataclass(frozen=True, slots=True)
