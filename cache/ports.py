@@ -143,6 +143,10 @@ class PeerHost(Protocol):
         """Renew the lease of a node that just asked; how long it holds, in seconds from the asking (0: refused)."""
         ...
 
+    def status(self) -> bytes:
+        """This node's status document (JSON), for ``forebay status`` of the whole cluster."""
+        ...
+
 
 class Peers(Protocol):
     """The other workers: of this node (their fills are read along) and of other nodes (their bytes are relayed)."""
