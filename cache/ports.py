@@ -79,6 +79,10 @@ class ChunkWriter(Protocol):
         """The temporary file: another worker of the same node may open it to read along."""
         ...
 
+    def unit_hash(self, unit: int) -> int:
+        """The xxh3-64 of a unit whose last byte has been appended (does not block)."""
+        ...
+
     def append(self, data: bytes | bytearray | memoryview) -> None:
         """Add payload. Raises DiskFull or DiskFailed; then only ``abandon`` may follow."""
         ...

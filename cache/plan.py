@@ -1,0 +1,46 @@
+"""Which chunks a read needs, which bytes of each, and by which way to ask for them. Pure arithmetic.
+
+A read of span [start, stop) touches a run of chunks; of the first and the last perhaps only a part. For a chunk that
+the local store lacks, the ring names the owner, and the owner's place decides the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from cache.chunks import Chunk
+from cache.versions import ByteSpan, ObjectVersion
+from cache.views import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One chunk of a read; ``span`` is relative to the chunk."""
+
+    chunk: Chunk
+    span: ByteSpan
+
+
+class Way(Enum):
+    """How this worker comes by a chunk that its node's store lacks."""
+
+    FILL = "this worker owns it and fills it"
+    ALONG = "another worker of this node fills it; read along"
+    RELAY = "another node owns it; relay its bytes"
+
+
+def plan_steps(version: ObjectVersion, span: ByteSpan, chunk_bytes: int) -> Iterator[Step]:
+    """The steps of a read, in order; together they cover exactly ``span``."""
+    for index in span.chunk_indexes(chunk_bytes):
+        start = index * chunk_bytes
+        part = ByteSpan(max(span.start - start, 0), min(span.stop - start, chunk_bytes))
+        yield Step(Chunk(version, chunk_bytes, index), part)
+
+
+def judge_way(owner: Owner, me: Owner) -> Way:
+    """By which way worker ``me`` asks for a chunk of ``owner``."""
+    if owner == me:
+        return Way.FILL
+    return Way.ALONG if owner.node_id == me.node_id else Way.RELAY
