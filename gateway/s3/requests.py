@@ -1,0 +1,199 @@
+"""The door: bytes of a request head become an :class:`S3Request`, once; below it nobody parses them again.
+
+Only the signature still looks at the raw path and query. A target is split at its first ``?`` and percent-decoded once,
+to bytes that must be UTF-8 without NUL; it is never normalised: ``..``, ``//`` and ``%2F`` are data of a key. What two
+parsers could read differently is refused: repeated parameters, repeated singleton headers, broken escapes.
+:func:`split_head` is the fast lane's strict reader (RFC 9112): what it does not take (None), aiohttp judges. Bucket and
+path style are told apart in :mod:`gateway.s3.addressing`. Every refusal is an S3Error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from cache.versions import ObjectRef
+from gateway.s3.addressing import bucket_of_host, check_bucket
+from gateway.s3.errors import S3Error
+
+HEAD_BYTES_MAX: Final = 64 * 1024
+KEY_BYTES_MAX: Final = 1024
+
+SINGLETONS: Final = frozenset(
+    {
+        "authorization", "content-encoding", "content-length", "content-md5", "content-type", "date", "expect", "host",
+        "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range",
+        "transfer-encoding", "x-amz-checksum-mode", "x-amz-content-sha256", "x-amz-copy-source", "x-amz-date",
+        "x-amz-decoded-content-length", "x-amz-expected-bucket-owner", "x-amz-rename-source", "x-amz-security-token",
+        "x-amz-trailer",
+    }
+)  # fmt: skip
+
+_HEADER: Final = re.compile(
+    rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*\r\n", re.MULTILINE
+)
+_REQUEST_LINE: Final = re.compile(rb"(GET|HEAD) (/[!\"$-~]*) HTTP/1\.1")
+_BODY_HEADERS: Final = (b"\ntransfer-encoding:", b"\nexpect:", b"\nupgrade:", b"\ntrailer:")
+_BODY_LENGTH: Final = re.compile(rb"\ncontent-length:(?![ \t]*0[ \t]*\r\n)")
+_BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(slots=True)
+class S3Request:
+    """One request, parsed. Header names are lower case; ``query`` is decoded, a valueless parameter is "".
+
+    ``raw_path`` and ``raw_query`` are the target as it was sent; ``bucket`` and ``key`` are empty where the request
+    names none.
+    """
+
+    method: str
+    raw_path: bytes
+    raw_query: bytes
+    headers: dict[str, str]
+    bucket: str
+    key: str
+    query: dict[str, str]
+    host: str
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object that the request names, with its ``versionId`` if any."""
+        return ObjectRef(self.bucket, self.key, self.query.get("versionId", ""))
+
+    @property
+    def carries_signature(self) -> bool:
+        """Whether the request claims to be signed, in its header or its query (the claim may be false)."""
+        return "authorization" in self.headers or "X-Amz-Signature" in self.query
+
+
+def split_head(head: bytes) -> tuple[str, bytes, list[tuple[bytes, bytes]]] | None:
+    """Method, target and headers of one complete, well-formed, body-less HTTP/1.1 GET or HEAD; None for all else.
+
+    ``head`` must end with its empty line and hold nothing after it. Names are as sent; values carry no outer space.
+    """
+    end_of_line = head.find(b"\r\n")
+    asked = _REQUEST_LINE.fullmatch(head, 0, end_of_line) if end_of_line > 0 else None
+    if asked is None or len(head) > HEAD_BYTES_MAX or head.find(b"\r\n\r\n") != len(head) - 4:
+        return None
+    fields = _HEADER.findall(head, end_of_line + 2)
+    lines = len(fields) + 2
+    if head.count(b"\r\n") != lines or head.count(b"\n") != lines or head.count(b"\r") != lines:
+        return None
+    low = head.lower()
+    if low.count(b"\nhost:") != 1 or any(name in low for name in _BODY_HEADERS) or _BODY_LENGTH.search(low):
+        return None
+    return asked[1].decode("ascii"), asked[2], fields
+
+
+def parse_request(
+    method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], domains: tuple[str, ...]
+) -> S3Request:
+    """The request at the door. Raises S3Error (InvalidURI, InvalidArgument, InvalidBucketName, KeyTooLongError, …)."""
+    named = _parse_headers(headers)
+    host = named.get("host", "")
+    raw_path, raw_query = _split_target(target)
+    bucket = bucket_of_host(host, domains)
+    raw_key = raw_path[1:]
+    if not bucket:
+        raw_bucket, _, raw_key = raw_key.partition(b"/")
+        bucket = _decode(raw_bucket)
+    if bucket or raw_key:
+        check_bucket(bucket)
+    if len(raw_key) > KEY_BYTES_MAX and len(unquote_to_bytes(raw_key)) > KEY_BYTES_MAX:
+        raise S3Error("KeyTooLongError", fields={"MaxSizeAllowed": str(KEY_BYTES_MAX)})
+    query = _parse_query(raw_query) if raw_query else {}
+    return S3Request(method, raw_path, raw_query, named, bucket, _decode(raw_key), query, host)
+
+
+def parse_copy_source(value: str) -> ObjectRef:
+    """The object that ``x-amz-copy-source`` names: ``[/]bucket/key[?versionId=id]``, percent-encoded.
+
+    Raises S3Error InvalidArgument, also for access point ARNs, whose bucket nobody here could authorise.
+    """
+    path, _, query = value.encode().partition(b"?")
+    bucket, _, key = path.removeprefix(b"/").partition(b"/")
+    parameters = _parse_query(query) if query else {}
+    name, decoded = _decode(bucket), _decode(key)
+    if not decoded or not parameters.keys() <= {"versionId"} or len(decoded.encode()) > KEY_BYTES_MAX:
+        raise S3Error("InvalidArgument", "The copy source must name a bucket and a key.")
+    return ObjectRef(check_bucket(name), decoded, parameters.get("versionId", ""))
+
+
+def copy_source(request: S3Request) -> ObjectRef | None:
+    """The source of a copy, from the header or (presigned requests) from a parameter of that name; None without one.
+
+    Raises S3Error InvalidArgument when it is given twice or names nothing.
+    """
+    found = [value for name, value in request.query.items() if name.lower() == "x-amz-copy-source"]
+    if "x-amz-copy-source" in request.headers:
+        found.append(request.headers["x-amz-copy-source"])
+    if len(found) > 1:
+        raise S3Error("InvalidArgument", "The copy source is given twice.")
+    return parse_copy_source(found[0]) if found else None
+
+
+def _parse_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By lower-case name; repeated ones joined with a comma, repeated singletons refused."""
+    named: dict[str, str] = {}
+    try:
+        for raw_name, raw_value in headers:
+            name = raw_name.decode("ascii").lower()
+            value = raw_value.decode("utf-8")
+            if name in named:
+                value = _joined(name, named[name], value)
+            named[name] = value
+    except UnicodeDecodeError as error:
+        raise S3Error("InvalidRequest", "A header is not valid UTF-8.") from error
+    return named
+
+
+def _joined(name: str, first: str, second: str) -> str:
+    if name in SINGLETONS:
+        raise S3Error("InvalidRequest", f"The header {name} is given twice.")
+    return f"{first},{second}"
+
+
+def _split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query as sent; of an absolute form only these. Raises S3Error InvalidURI."""
+    if not target.startswith(b"/"):
+        scheme, separator, rest = target.partition(b"://")
+        if scheme.lower() not in {b"http", b"https"} or not separator:
+            raise S3Error("InvalidURI")
+        cut = min((index for index in (rest.find(b"/"), rest.find(b"?")) if index >= 0), default=len(rest))
+        target = rest[cut:] if rest[cut : cut + 1] == b"/" else b"/" + rest[cut:]
+    if b"#" in target:
+        raise S3Error("InvalidURI")
+    path, _, query = target.partition(b"?")
+    return path, query
+
+
+def _decode(raw: bytes) -> str:
+    """Percent-decoded text. Raises S3Error InvalidURI when it is not UTF-8, holds NUL or a broken escape."""
+    if b"%" in raw:
+        if _BROKEN_ESCAPE.search(raw):
+            raise S3Error("InvalidURI")
+        raw = unquote_to_bytes(raw)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise S3Error("InvalidURI") from error
+    if "\0" in text:
+        raise S3Error("InvalidURI")
+    return text
+
+
+def _parse_query(raw: bytes) -> dict[str, str]:
+    """Decoded parameters; ``+`` is a space. Raises S3Error when one is given twice, whatever its value."""
+    query: dict[str, str] = {}
+    for pair in raw.split(b"&"):
+        if not pair:
+            continue
+        raw_name, _, raw_value = pair.replace(b"+", b" ").partition(b"=")
+        name = _decode(raw_name)
+        if name in query:
+            raise S3Error("InvalidArgument", "A query parameter is given twice.", fields={"ArgumentName": name})
+        query[name] = _decode(raw_value)
+    return query
