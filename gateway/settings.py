@@ -105,7 +105,9 @@ class UpstreamSettings(Section):
     @model_validator(mode="after")
     def _keys_come_in_pairs(self) -> Self:
         if bool(self.access_key) != bool(self.secret_key.get_secret_value()):
-            raise ValueError("only half a key pair is set; set both access_key and secret_key, or neither")
+            raise ValueError(
+                "secret_key: only half of a key pair is set; set both access_key and secret_key, or neither"
+            )
         return self
 
 
@@ -134,11 +136,11 @@ class ServerSettings(Section):
     def _no_open_door(self) -> Self:
         if self.auth == "none" and not self.allow_insecure and not is_loopback(self.host):
             raise ValueError(
-                f'auth = "none" on {self.host} lets anyone in; set server.auth = "sigv4", '
+                f'auth: "none" on {self.host} lets anyone in; set server.auth = "sigv4", '
                 "bind 127.0.0.1, or set server.allow_insecure = true"
             )
         if self.port == self.admin_port and self.host == self.admin_host:
-            raise ValueError(f"port and admin_port are both {self.port}; give them different ports")
+            raise ValueError(f"admin_port: {self.admin_port} is the clients' port too; give them different ports")
         return self
 
 

@@ -33,6 +33,25 @@ COMMAND_LINE: Final = "command line"
 DEFAULT: Final = "default"
 _PREFIX: Final = "FOREBAY_"
 _LISTS: Final = frozenset({"freshness", "cluster.members"})
+_MESSAGES: Final[Mapping[str, tuple[str, str]]] = {  # pydantic's error type: what is wrong, how to put it right
+    "bool_parsing": ("{input!r} is neither true nor false", "write true or false"),
+    "bool_type": ("this is neither true nor false", "write true or false"),
+    "finite_number": ("{input!r} is no finite number", "write a number"),
+    "float_parsing": ("{input!r} is no number", "write a number"),
+    "float_type": ("this is no number", "write a number"),
+    "greater_than": ("{input} is too small", "use more than {gt}"),
+    "greater_than_equal": ("{input} is too small", "use {ge} or more"),
+    "int_from_float": ("{input} is no whole number", "write a whole number"),
+    "int_parsing": ("{input!r} is no whole number", "write a whole number"),
+    "int_type": ("this is no whole number", "write a whole number"),
+    "less_than_equal": ("{input} is too large", "use {le} or less"),
+    "literal_error": ("{input!r} is not among the choices", "use {expected}"),
+    "missing": ("it is missing", "add it"),
+    "model_type": ("this is no table of keys", "write one"),
+    "string_too_short": ("it is empty", "leave it out, or fill it in"),
+    "string_type": ("this is no text", "put it in quotes"),
+    "tuple_type": ("this is no list", "write a list"),
+}
 
 
 class BadSetting(Exception):
@@ -85,7 +104,9 @@ def load(
     named = config or (Path(environment["FOREBAY_CONFIG"]) if environment.get("FOREBAY_CONFIG") else None)
     values = _read_file(named) if named is not None else {}
     values |= _read_environment(environment)
-    values |= {key: Setting(value, COMMAND_LINE) for key, value in (overrides or {}).items()}
+    for key, value in (overrides or {}).items():
+        parsed = _parsed_list(COMMAND_LINE, key, value) if key in _LISTS and isinstance(value, str) else value
+        values[key] = Setting(parsed, COMMAND_LINE)
     _complete(values, environment)
     origins = {key: values[key].origin if key in values else DEFAULT for key in setting_keys()}
     return Loaded(_checked(values), origins)
@@ -161,7 +182,7 @@ def _parsed_list(name: str, key: str, text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise BadSetting(key, f"{name} is no JSON ({error})", "write a JSON list of objects") from error
+        raise BadSetting(key, f"this is no JSON ({error}) ({name})", "write a JSON list of objects") from error
 
 
 def _complete(values: Layer, environment: Mapping[str, str]) -> None:
@@ -223,31 +244,34 @@ def _checked(values: Layer) -> Settings:
 def _explained(details: ErrorDetails, values: Layer) -> BadSetting:
     parts = [str(part) for part in details["loc"]]
     key = ".".join(parts)
-    source = next(
-        (values[name].origin for name in (key, ".".join(parts[:2]), parts[0] if parts else "") if name in values), ""
-    )
     if details["type"] == "extra_forbidden":
-        return BadSetting(key, f"there is no such setting{_at(source)}", _near_miss(parts))
+        return BadSetting(key, f"there is no such setting{_at(key, values)}", _near_miss(parts))
     if details["type"] == "value_error":
-        return _from_validator(key, details, source)
-    wrong = details["msg"][0].lower() + details["msg"][1:]
-    return BadSetting(key, f"{wrong}{_at(source)}", f"it is: {_description(parts)}")
+        return _from_validator(key, details, values)
+    ctx = details.get("ctx", {})
+    wrong, fix = _MESSAGES.get(details["type"], ("this value cannot be used", "give another one"))
+    return BadSetting(
+        key, wrong.format(input=details["input"], **ctx) + _at(key, values), f"{fix.format(**ctx)} ({_meaning(parts)})"
+    )
 
 
-def _from_validator(key: str, details: ErrorDetails, source: str) -> BadSetting:
+def _from_validator(key: str, details: ErrorDetails, values: Layer) -> BadSetting:
     """A message of our own validators: ``[key: ]what is wrong; how to put it right``."""
     wrong, _, fix = str(details["ctx"]["error"]).partition("; ")
     name, colon, rest = wrong.partition(": ")
     if colon and re.fullmatch(r"[a-z_.]+", name):
         key, wrong = (f"{key}.{name}" if key else name), rest
-    return BadSetting(key, f"{wrong}{_at(source)}", fix or "see `forebay config`")
+    return BadSetting(key, f"{wrong}{_at(key, values)}", fix)
 
 
-def _at(source: str) -> str:
-    return f" ({source})" if source not in {"", DEFAULT} else ""
+def _at(key: str, values: Layer) -> str:
+    section, _, rest = key.partition(".")
+    names = (key, f"{section}.{rest.partition('.')[0]}", section)
+    origin = next((values[name].origin for name in names if name in values), "")
+    return f" ({origin})" if origin else ""
 
 
-def _description(parts: Iterable[str]) -> str:
+def _meaning(parts: Iterable[str]) -> str:
     model: type[BaseModel] = Settings
     text = ""
     for part in parts:
