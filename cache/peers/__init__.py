@@ -1,0 +1,1 @@
+"""The other workers: the protocol between them, its client and its server."""
