@@ -31,7 +31,7 @@ class Sender:
         self._loop = loop
         self._fd = os.dup(sock_fd)
         self._sock = socket.socket(fileno=self._fd)
-        self._sock.setblocking(False)
+        self._sock.settimeout(0)
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
