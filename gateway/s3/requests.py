@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from cache.versions import ObjectRef
 from gateway.s3.addressing import bucket_of_host, check_bucket
@@ -133,6 +133,12 @@ def copy_source(request: S3Request) -> ObjectRef | None:
     if len(found) > 1:
         raise S3Error("InvalidArgument", "The copy source is given twice.")
     return parse_copy_source(found[0]) if found else None
+
+
+def render_copy_source(ref: ObjectRef) -> str:
+    """The one spelling of a copy source that no server reads differently: put it upstream instead of the client's."""
+    version = f"?versionId={quote(ref.version_id, safe='')}" if ref.version_id else ""
+    return f"{ref.bucket}/{quote(ref.key, safe='/')}{version}"
 
 
 def _parse_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
