@@ -1,0 +1,187 @@
+"""The catalog in LMDB: what this node knows of each key, shared by its workers. Implements ports.Catalog.
+
+A row lies under the digest of its question and repeats the question, so that two questions with one digest never share
+an answer. It counts only while the token of the key's slot is the one that was read before upstream was asked: an
+invalidation is one memory write and holds in every process at once. Old rows are overwritten, not deleted; ``trim``
+(node process) bounds their number. Trouble with LMDB, or a row that does not decode, is a miss and never an exception:
+the catalog only saves questions.
+
+The last rows found are kept decoded, beside the bytes that they were decoded from; a row is always looked up, and
+decoded again only when its bytes are others. ``checked_at`` is comparable between the processes of one boot; the node
+process empties the catalog after another boot (:mod:`cache.store.environment`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import lmdb
+import msgspec
+
+from cache.faults import DiskFailed
+from cache.store.environment import Environment
+from cache.store.mapped import TOKEN_SLOTS, Tokens
+from cache.tally import Count, Tally
+from cache.versions import Entry, ObjectRef, ObjectVersion
+
+KNOWN_MAX: Final = 8192
+ROWS_MAX: Final = 1_000_000
+TRIM_SAMPLE: Final = 512
+
+
+class _Row(msgspec.Struct, array_like=True, frozen=True):
+    """A row as it lies in LMDB: the question, then the entry."""
+
+    ref: tuple[str, str, str]
+    origin: str
+    etag: str
+    size: int
+    version_id: str
+    headers: tuple[tuple[str, str], ...]
+    checked_at: float
+    token: int
+
+
+class _Known:
+    """A question that was asked: where its row lies, and the row as last seen, with what it decodes to."""
+
+    __slots__ = ("digest", "entry", "raw", "slot")
+
+    def __init__(self, ref: ObjectRef) -> None:
+        self.digest = ref.digest()
+        self.slot = ref.slot(TOKEN_SLOTS)
+        self.raw = b""
+        self.entry: Entry | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Row).decode
+
+
+class LmdbCatalog:
+    """One process's face of the catalog. ``rows_max`` is what ``trim`` cuts the number of rows down to."""
+
+    def __init__(self, environment: Environment, tokens: Tokens, tally: Tally, *, rows_max: int = ROWS_MAX) -> None:
+        self._env = environment.lmdb
+        self._db = environment.catalog
+        self._tokens = tokens
+        self._tally = tally
+        self._rows_max = rows_max
+        self._known: dict[ObjectRef, _Known] = {}
+
+    def find(self, ref: ObjectRef) -> Entry | None:
+        """The entry, unless there is none or an invalidation came after it was asked for."""
+        known = self._ask(ref)
+        raw = self._get(known.digest)
+        if raw is None:
+            return None
+        if raw != known.raw:
+            known.raw, known.entry = raw, _entry_of(raw, ref)
+        entry = known.entry
+        return entry if entry is not None and entry.token == self._tokens.read(known.slot) else None
+
+    def put(self, ref: ObjectRef, entry: Entry) -> None:
+        """Remember. A row that LMDB does not take is forgotten."""
+        version = entry.version
+        row = _Row(
+            (ref.bucket, ref.key, ref.version_id),
+            version.origin,
+            version.etag,
+            version.size,
+            version.version_id,
+            entry.headers,
+            entry.checked_at,
+            entry.token,
+        )
+        try:
+            with self._env.begin(db=self._db, write=True) as txn:
+                txn.put(self._ask(ref).digest, _encode(row))
+        except lmdb.Error:
+            self._tally.add(Count.DISK_ERRORS)
+
+    def token(self, ref: ObjectRef) -> int:
+        """The ref's invalidation token now."""
+        return self._tokens.read(self._ask(ref).slot)
+
+    def invalidate(self, refs: Sequence[ObjectRef]) -> None:
+        """Whatever was known of these keys no longer counts, in any process, once this returns."""
+        for ref in refs:
+            self._tokens.renew(ref.slot(TOKEN_SLOTS))
+
+    def distrust(self) -> None:
+        """Node process: every entry, of any key, is to be asked for again."""
+        self._tokens.renew_all()
+
+    def rows(self) -> int:
+        """How many rows there are, counting or not. Raises DiskFailed."""
+        try:
+            with self._env.begin() as txn:
+                return int(txn.stat(self._db)["entries"])
+        except lmdb.Error as error:
+            raise DiskFailed(f"catalog: {error}") from error
+
+    def trim(self) -> int:
+        """Node process: while there are too many rows, drop the older half of a random sample. How many; blocks.
+
+        One call drops at most ``TRIM_SAMPLE`` / 2 rows, so that no writer waits long. Raises DiskFailed.
+        """
+        surplus = self.rows() - self._rows_max
+        if surplus <= 0:
+            return 0
+        try:
+            with self._env.begin(db=self._db, write=True) as txn:
+                sample = list(_sample(txn.cursor()))
+                oldest = sorted(sample)[: min(surplus, max(1, len(sample) // 2))]
+                return sum(txn.delete(key) for _, key in oldest)
+        except lmdb.Error as error:
+            raise DiskFailed(f"catalog: {error}") from error
+
+    def check(self) -> Iterator[str]:
+        """What is wrong with me."""
+        yield from self._tokens.check()
+        if len(self._known) > KNOWN_MAX:
+            yield f"{len(self._known)} questions remembered, at most {KNOWN_MAX}"
+
+    def _ask(self, ref: ObjectRef) -> _Known:
+        known = self._known.get(ref)
+        if known is None:
+            if len(self._known) >= KNOWN_MAX:
+                del self._known[next(iter(self._known))]
+            known = self._known[ref] = _Known(ref)
+        return known
+
+    def _get(self, digest: bytes) -> bytes | None:
+        try:
+            with self._env.begin(db=self._db) as txn:
+                raw: bytes | None = txn.get(digest)
+                return raw
+        except lmdb.Error:
+            self._tally.add(Count.DISK_ERRORS)
+            return None
+
+
+def _entry_of(raw: bytes, ref: ObjectRef) -> Entry | None:
+    """The entry in a row; None when the row is damaged or answers another question."""
+    try:
+        row = _decode(raw)
+        if row.ref != (ref.bucket, ref.key, ref.version_id):
+            return None
+        version = ObjectVersion(row.origin, ref.bucket, ref.key, row.etag, row.size, row.version_id)
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return Entry(version, row.headers, row.checked_at, row.token)
+
+
+def _sample(cursor: lmdb.Cursor) -> Iterator[tuple[float, bytes]]:
+    """(age key, row key) of rows beginning at a random place; digests are spread evenly."""
+    found = cursor.set_range(secrets.token_bytes(16)) or cursor.first()
+    for _ in range(TRIM_SAMPLE):
+        if not found:
+            return
+        try:
+            yield _decode(cursor.value()).checked_at, bytes(cursor.key())
+        except msgspec.DecodeError:
+            yield float("-inf"), bytes(cursor.key())
+        found = cursor.next()

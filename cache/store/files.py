@@ -1,0 +1,233 @@
+"""The store of one worker: chunk files found, made, and taken out when damaged. Implements ports.Store.
+
+The hit path asks no index: a chunk is in the store exactly when a regular file under its name decodes to its identity.
+All workers of a node use one directory at once; whatever another process does to a file (evict, replace, damage) is
+noticed here by its link count, its times or its hashes. Whatever is not a whole, regular chunk file of the right
+identity is removed, counted and a miss. A disk that keeps failing is left alone for a while (``health``).
+
+``find`` and ``touch`` are for the event loop's thread; ``create`` and the writer's methods for any thread. The node
+process evicts; this class only refuses to begin a chunk that would pass the quota.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Literal
+
+from cache.chunks import Chunk
+from cache.faults import DiskFailed, DiskFault, DiskFull
+from cache.store.environment import open_environment
+from cache.store.filling import FULL, FileWriter, Outlet
+from cache.store.footer import TAIL_BYTES, Footer, FooterDamaged, decode, footer_bytes
+from cache.store.health import Health
+from cache.store.index import ChunkIndex
+from cache.store.mapped import Touches
+from cache.store.pages import Pages
+from cache.store.readers import OpenReaders
+from cache.store.stored import Desk, OpenFile, StoredChunk
+from cache.tally import Count, Tally
+
+THREADS: Final = 8
+SWEEP_READERS: Final = 64
+FIRST_READ_BYTES: Final = 4096
+SPENT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+FOREIGN: Final = frozenset({errno.ELOOP, errno.EACCES, errno.ENXIO, errno.EISDIR, errno.EPERM})
+OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def read_footer(fd: int, file_bytes: int) -> Footer:
+    """The footer of an open chunk file of that size, in one or two reads. Raises FooterDamaged, OSError."""
+    end = os.pread(fd, FIRST_READ_BYTES, max(0, file_bytes - FIRST_READ_BYTES))
+    need = footer_bytes(end)
+    if need > file_bytes:
+        raise FooterDamaged("longer than the file")
+    footer = end[-need:] if need <= len(end) else os.pread(fd, need, file_bytes - need)
+    return decode(footer, file_bytes)
+
+
+class FileStore:
+    """One worker's face of the shared cache directory.
+
+    ``quota_bytes`` bounds the payload bytes of all chunks of the node. ``open_files_max`` bounds the readers kept
+    open. ``now`` is a monotonic clock in seconds. Raises DiskFailed when the directory cannot be used at all.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        quota_bytes: int,
+        tally: Tally,
+        verify: Literal["auto", "always"] = "auto",
+        open_files_max: int = 1024,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._environment = open_environment(directory)
+        self._places = self._environment.places
+        self._index = ChunkIndex(self._environment)
+        self._touches = Touches(self._places.touches)
+        self._quota_bytes = quota_bytes
+        self._tally = tally
+        self._now = now
+        self._health = Health()
+        self._readers = OpenReaders(open_files_max)
+        self._numbers = itertools.count()
+        self._filling: dict[str, int] = {}
+        self._threads = ThreadPoolExecutor(THREADS, "verify")
+        pages = Pages()
+        always = verify == "always" or not pages.available
+        self._desk = Desk(pages, self._threads, tally, always, self._strike, self._damaged)
+        self._outlet = Outlet(self._publish, self._sealed, self._ended, self._fault)
+
+    def find(self, chunk: Chunk) -> StoredChunk | None:
+        """The chunk, opened; None when there is no whole copy, or the disk is failing. Never raises."""
+        if not self._health.usable(self._now()):
+            return None
+        reader = self._readers.find(chunk.id)
+        if reader is not None:
+            if reader.linked() and reader.chunk == chunk:
+                return reader
+            self._readers.drop(chunk.id)
+        try:
+            reader = self._open(chunk)
+        except OSError as error:
+            self._cannot_open(chunk, error)
+            return None
+        if reader is not None:
+            self._readers.keep(reader)
+        return reader
+
+    def create(self, chunk: Chunk) -> FileWriter:
+        """Begin a chunk file. Raises DiskFull (the quota too), DiskFailed. Blocks."""
+        if not self._health.usable(self._now()):
+            raise DiskFailed("the disk keeps failing and is left alone for a while")
+        self._expect_room(chunk.length)
+        path = self._places.temporary(chunk.id, os.getpid(), next(self._numbers))
+        self._filling[path] = chunk.length
+        try:
+            return FileWriter(chunk, path, self._outlet)
+        except OSError as error:
+            self._ended(path)
+            raise self._fault(error) from error
+
+    def touch(self, chunk: Chunk) -> None:
+        """The chunk was read: one memory write, for eviction."""
+        self._touches.touch(chunk.id)
+
+    def sweep(self) -> int:
+        """Let go of some evicted files; call it about once a second. How many were let go."""
+        return self._readers.sweep(SWEEP_READERS)
+
+    def used_bytes(self) -> int:
+        """Payload bytes of all whole chunks of the node. Raises DiskFailed."""
+        return self._index.used()
+
+    def close(self) -> None:
+        """Let all readers go and end the threads, once nobody waits on ``reached`` any more."""
+        self._readers.shed(len(self._readers))
+        self._threads.shutdown(wait=True)
+
+    def check(self) -> Iterator[str]:
+        """What is wrong with me, one line each; silent when well."""
+        yield from self._readers.check()
+        yield from self._health.check()
+        yield from self._index.check()
+        for path in list(self._filling):
+            if not os.path.exists(path):
+                yield f"{path} counts as filling and is not there"
+
+    def _open(self, chunk: Chunk) -> StoredChunk | None:
+        file = OpenFile(os.open(self._places.chunk(chunk.id), OPEN_FLAGS))
+        status = os.fstat(file.fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size < chunk.length + TAIL_BYTES:
+            self._damaged(chunk, file)
+            return None
+        try:
+            footer = read_footer(file.fd, status.st_size)
+        except FooterDamaged:
+            self._damaged(chunk, file)
+            return None
+        if footer.chunk != chunk:
+            self._damaged(chunk, file)
+            return None
+        os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_RANDOM)
+        return StoredChunk(chunk, file, footer.hashes, self._desk, verified=False)
+
+    def _cannot_open(self, chunk: Chunk, error: OSError) -> None:
+        match error.errno:
+            case errno.ENOENT:
+                pass
+            case code if code in SPENT:
+                self._readers.shed(len(self._readers) // 4 + 1)
+                self._tally.add(Count.DISK_ERRORS)
+            case code if code in FOREIGN:
+                self._damaged(chunk, None)
+            case _:
+                self._strike(error)
+
+    def _damaged(self, chunk: Chunk, file: OpenFile | None) -> None:
+        """Take a file out of the store and count it; only if the name still leads to that file (None: in any case)."""
+        self._tally.add(Count.DISK_DAMAGED)
+        self._readers.drop(chunk.id)
+        path = self._places.chunk(chunk.id)
+        with contextlib.suppress(OSError, DiskFailed):
+            named = os.lstat(path)
+            if file is None or os.path.samestat(named, os.fstat(file.fd)):
+                self._remove(path, named)
+                self._index.remove([(chunk.id, None)])
+
+    def _remove(self, path: str, status: os.stat_result) -> None:
+        if stat.S_ISDIR(status.st_mode):  # recovery empties filling/ at the next start
+            os.rename(path, f"{self._places.filling}/{os.path.basename(path)}.{os.getpid()}.{next(self._numbers)}")
+        else:
+            os.unlink(path)
+
+    def _expect_room(self, length: int) -> None:
+        used = self._index.used() + sum(list(self._filling.values()))
+        if used + length > self._quota_bytes:
+            raise DiskFull(f"{used} of {self._quota_bytes} bytes used, {length} more wanted")
+
+    def _publish(self, chunk: Chunk, temporary: str) -> None:
+        path = self._places.chunk(chunk.id)
+        try:
+            os.rename(temporary, path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            os.rename(temporary, path)
+        except IsADirectoryError:
+            self._damaged(chunk, None)
+            os.rename(temporary, path)
+        try:
+            self._index.insert([(chunk.id, chunk.length, time.time())])
+        except DiskFailed:  # the file is the truth; recovery will index it
+            self._tally.add(Count.DISK_ERRORS)
+
+    def _sealed(self, chunk: Chunk, file: OpenFile, hashes: tuple[int, ...]) -> StoredChunk:
+        os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_RANDOM)
+        reader = StoredChunk(chunk, file, hashes, self._desk, verified=True)
+        self._readers.keep(reader)
+        return reader
+
+    def _ended(self, path: str) -> None:
+        self._filling.pop(path, None)
+
+    def _fault(self, error: OSError) -> DiskFault:
+        if error.errno in FULL:
+            return DiskFull(str(error))
+        if error.errno in SPENT:
+            self._tally.add(Count.DISK_ERRORS)
+        else:
+            self._strike(error)
+        return DiskFailed(str(error))
+
+    def _strike(self, _error: OSError | None) -> None:
+        self._tally.add(Count.DISK_ERRORS)
+        self._health.strike(self._now())
