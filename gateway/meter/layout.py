@@ -48,6 +48,7 @@ IN_FLIGHT: Final = 3
 BODY: Final = 4
 HEAD: Final = BODY + len(SOURCES)
 STALLS: Final = HEAD + 1  # microseconds
+MOVING_STOP: Final = STALLS + len(CAUSES)  # [BODY, MOVING_STOP): what is looked at several times a second
 REQUESTS: Final = 16
 TIMES: Final = REQUESTS + len(GROUPS) * len(CLASSES) * len(SOURCES)
 BUCKETS: Final = 23
@@ -101,7 +102,7 @@ class OperationRows(dict[str, int]):
         return row
 
 
-def request_cells() -> list[tuple[int, str, str, str]]:
+def _request_cells() -> list[tuple[int, str, str, str]]:
     """Every request word: (word, group, status class, source)."""
     return [
         (REQUESTS + g * _STEP + c * len(SOURCES) + s, group, code, source)
@@ -109,3 +110,6 @@ def request_cells() -> list[tuple[int, str, str, str]]:
         for c, code in enumerate(CLASSES)
         for s, source in enumerate(SOURCES)
     ]
+
+
+REQUEST_CELLS: Final = tuple(_request_cells())  # every request word: (word, group, status class, source)
