@@ -79,9 +79,36 @@ def serve(  # noqa: PLR0913 - one parameter per flag
     settings = load_flags(config, (upstream, port, workers, cache_dir, quota), further).settings
     if not settings.upstream.endpoint:
         raise BadSetting("upstream.endpoint", "no upstream is named", "give --upstream URL or set it in the TOML file")
+    _check_identities(settings.identities.file)
     from gateway.node import run_node  # noqa: PLC0415 - the whole server
 
     return run_node(settings)
+
+
+def _check_identities(path: str) -> None:
+    from gateway.identities import IdentitiesError, load_identities  # noqa: PLC0415 - serve alone needs it
+
+    if os.path.exists(path):
+        try:
+            load_identities(path)
+        except IdentitiesError as error:
+            raise BadSetting("identities.file", str(error), "correct the file, or name another") from error
+
+
+@app.command()
+def status(
+    admin: Annotated[str, typer.Option("--admin", help="A node's admin address.")] = "http://127.0.0.1:9100",
+    *,
+    cluster: Annotated[bool, typer.Option("--cluster", help="Sum all nodes of the cluster.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the document.")] = False,
+    watch: Annotated[
+        float | None, typer.Option("--watch", min=0.1, metavar="S", help="Repeat every S seconds.")
+    ] = None,
+) -> int:
+    """Show who gets how much from a node, and what holds them back."""
+    from gateway.cli.status import status as show_status  # noqa: PLC0415 - its verb alone needs it
+
+    return show_status(admin, cluster=cluster, as_json=as_json, watch_s=watch)
 
 
 @app.command("config")

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from yarl import URL
 
 from gateway.cli.ends import EXIT_FAILED, Failed
-from gateway.identities import load_identities
+from gateway.identities import IdentitiesError, load_identities
 from gateway.quantities import render_bytes, render_rate
 from gateway.s3.sigv4 import Credentials, sign
 from gateway.sources import BadSetting, load_settings
@@ -68,15 +68,15 @@ def find_keys(environment: Mapping[str, str], access_key: str | None, config: Pa
     secret = environment.get("AWS_SECRET_ACCESS_KEY", "")
     if named and secret:
         return Credentials(named, secret, environment.get("AWS_SESSION_TOKEN", ""))
-    path = Path(load_settings(config, environment=environment).identities.file)
+    path = load_settings(config, environment=environment).identities.file
     try:
         identities = load_identities(path)
-    except (OSError, ValueError) as error:
+    except IdentitiesError as error:
         fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of the gateway"
-        raise BadSetting("warm", f"there are no keys in the environment or in {path}", fix) from error
-    for identity in identities:
-        if not named or identity.access_key == named:
-            return Credentials(identity.access_key, identity.secret_key, identity.session_token)
+        raise BadSetting("warm", f"no keys in the environment, and {error}", fix) from error
+    found = identities.find(named) if named else identities.all()[0]
+    if found is not None:
+        return Credentials(found.access_key, found.secret_key, found.session_token)
     raise BadSetting("--access-key", f"{named} is not in {path}", "set AWS_SECRET_ACCESS_KEY to its secret")
 
 
