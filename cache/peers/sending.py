@@ -1,108 +1,124 @@
-"""Sending past asyncio: bytes and file slices straight to a connection's socket, by ``send`` and ``sendfile``.
+"""File slices onto a transport's socket by ``sendfile``, on any event loop.
 
-uvloop has no ``loop.sendfile``, and what goes through a transport's buffer is copied. A :class:`Sender` owns a
-duplicate of the transport's descriptor, so that it may watch it for writability beside the transport (the loops refuse
-a second watcher on the same number). Its user makes sure that the transport's own write buffer is empty, and closes the
-sender in ``connection_lost``: the connection is not closed before the duplicate is. Nothing here knows a protocol; the
-peer server and the gateway's HTTP body both send through it. The methods that end in ``_now`` never wait.
+uvloop has no ``loop.sendfile``, and neither loop lets a second party watch a transport's own descriptor. So a sender
+holds a duplicate of it: ``os.sendfile`` goes to the duplicate, and when the socket is full it waits there for
+writability. Byte order is the caller's duty: nothing may be left in the transport's write buffer when ``send`` begins
+(set its limits to 0 and wait for ``resume_writing``); that is checked. While ``send`` runs nobody else writes.
+
+The owner must ``close`` the sender when the connection is lost or closed: the duplicate keeps the connection open.
+Payload goes in slices of at most 1 MiB, and a head given with it leaves in the same packet (``MSG_MORE``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import Callable
 from typing import Final
 
-from cache.faults import DiskDamaged
+from cache.faults import DiskFailed
 
-SLICE_BYTES: Final = 512 * 1024
-TURN_BYTES: Final = 4 * 1024 * 1024
-_MSG_MORE: Final = socket.MSG_MORE
+SLICE_BYTES: Final = 1024 * 1024
+
+_FILE_ERRORS: Final = frozenset({errno.EIO, errno.EINVAL, errno.EBADF, errno.EOVERFLOW, errno.ENOMEM})
 
 
-class Sender:
-    """The sending half of one TCP connection. ``sent`` is told, after each call, how many bytes the socket took."""
+class FileSender:
+    """Sends from files on one transport. ``stall_s``: how long the other end may take nothing."""
 
-    __slots__ = ("_closed", "_fd", "_loop", "_sock", "_waiter")
+    __slots__ = ("_fd", "_loop", "_socket", "_stall_s", "_transport", "_waiter")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock_fd: int) -> None:
-        self._loop = loop
-        self._fd = os.dup(sock_fd)
-        self._sock = socket.socket(fileno=self._fd)
-        self._sock.settimeout(0)
+    def __init__(self, transport: asyncio.Transport, *, stall_s: float = 60.0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._fd = os.dup(transport.get_extra_info("socket").fileno())
+        self._socket = socket.socket(fileno=self._fd)
+        self._socket.settimeout(0)  # as it was: the flag belongs to the connection, not to the descriptor
+        self._stall_s = stall_s
         self._waiter: asyncio.Future[None] | None = None
-        self._closed = False
+
+    async def send(self, fd: int, offset: int, count: int, *, head: bytes = b"") -> None:
+        """Send ``head``, then ``count`` bytes at ``offset`` of the file ``fd``.
+
+        Raises ConnectionError when the other end has gone, TimeoutError when it stalls, DiskFailed when the file cannot
+        be read or ends early. After any of them, or a cancel, what was sent is unknown: abort the connection.
+        """
+        if self._transport.get_write_buffer_size():
+            raise RuntimeError("the transport still holds bytes of its own")
+        unsent = memoryview(head)
+        while unsent:
+            taken = self.send_now(unsent, more=count > 0)
+            unsent = unsent[taken:]
+            if not taken:
+                await self.writable()
+        stop = offset + count
+        while offset < stop:
+            taken = self.sendfile_now(fd, offset, min(stop - offset, SLICE_BYTES))
+            offset += taken
+            if not taken:
+                await self.writable()
 
     def send_now(self, data: bytes | memoryview, *, more: bool = False) -> int:
         """Offer bytes; how many the socket took (0: it is full). Raises ConnectionError."""
         try:
-            return self._sock.send(data, _MSG_MORE if more else 0)
+            return self._socket.send(data, socket.MSG_MORE if more else 0)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise _blamed(error) from error
 
     def sendfile_now(self, fd: int, offset: int, count: int) -> int:
-        """Offer a file slice; how many bytes the socket took (0: it is full). Raises ConnectionError, DiskDamaged."""
+        """Offer a slice of a file; how many bytes the socket took (0: it is full). Raises as ``send``."""
         try:
             taken = os.sendfile(self._fd, fd, offset, count)
         except BlockingIOError:
             return 0
-        if taken == 0:
-            raise DiskDamaged("a chunk file is shorter than its footer says")
+        except OSError as error:
+            raise _blamed(error) from error
+        if not taken:
+            raise DiskFailed(f"the file ends at {offset}, {count} bytes early")
         return taken
 
-    async def send(self, data: bytes | memoryview, sent: Callable[[int], None], *, more: bool = False) -> None:
-        """Send all of ``data``. Raises ConnectionError."""
-        while True:
-            taken = self.send_now(data, more=more)
-            sent(taken)
-            if taken == len(data):
-                return
-            data = memoryview(data)[taken:]
-            await self.writable()
-
-    async def sendfile(self, fd: int, offset: int, count: int, sent: Callable[[int], None]) -> None:
-        """Send ``count`` bytes of a file, in slices; lets the loop turn now and then. Raises ConnectionError."""
-        turn = 0
-        while count:
-            taken = self.sendfile_now(fd, offset, min(count, SLICE_BYTES))
-            sent(taken)
-            offset += taken
-            count -= taken
-            turn += taken
-            if taken == 0:
-                await self.writable()
-                turn = 0
-            elif turn >= TURN_BYTES and count:
-                await asyncio.sleep(0)
-                turn = 0
-
-    async def writable(self) -> None:
-        """Wait until the socket takes bytes again. Raises ConnectionError when the sender is closed meanwhile."""
-        if self._closed:
-            raise ConnectionAbortedError("the connection is closed")
-        waiter = self._waiter = self._loop.create_future()
-        self._loop.add_writer(self._fd, _wake, waiter)
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if not self._closed:
-                self._loop.remove_writer(self._fd)
-
     def close(self) -> None:
-        """Give the descriptor back; whoever waits for it gets a ConnectionError. May be called twice."""
-        if self._closed:
+        """Let go of the duplicate; whoever waits in ``send`` gets ConnectionResetError. May be called twice."""
+        if self._fd < 0:
             return
-        self._closed = True
         if self._waiter is not None:
             self._loop.remove_writer(self._fd)
             if not self._waiter.done():
-                self._waiter.set_exception(ConnectionAbortedError("the connection was lost"))
-        self._sock.close()
+                self._waiter.set_exception(ConnectionResetError("the connection is closed"))
+        self._fd = -1
+        self._socket.close()
+
+    async def writable(self) -> None:
+        """Wait until the socket takes bytes again. Raises as ``send``."""
+        if self._fd < 0:
+            raise ConnectionResetError("the connection is closed")
+        waiter = self._waiter = self._loop.create_future()
+        self._loop.add_writer(self._fd, _wake, waiter)
+        stall = self._loop.call_later(self._stall_s, _stalled, waiter)
+        try:
+            await waiter
+        finally:
+            stall.cancel()
+            self._waiter = None
+            if self._fd >= 0:
+                self._loop.remove_writer(self._fd)
+
+
+def _blamed(error: OSError) -> OSError | DiskFailed:
+    """The file's fault as DiskFailed, a lost connection as ConnectionError."""
+    if error.errno in _FILE_ERRORS:
+        return DiskFailed(f"sendfile: {error}")
+    return error if isinstance(error, ConnectionError) else ConnectionResetError(str(error))
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def _stalled(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError("the other end takes nothing"))

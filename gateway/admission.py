@@ -1,0 +1,81 @@
+"""Who asks, and may they? One place that authenticates and authorises, before anything is looked up.
+
+A request is admitted when its signature verifies, the identity behind it holds every right that its operation needs,
+and the operation is one that this gateway offers. Refusals are S3Errors, the same for what is cached and what is not.
+With authentication off (a choice of the operator's, for a trusted host) everybody is the same identity with all
+rights. What the client says of itself for the meter (job, rank, GPU count) refines its identity and grants nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.identities import ALLOWABLE, Grant, Identities, Identity
+from gateway.s3.errors import S3Error
+from gateway.s3.operations import Operation, classify, rights
+from gateway.s3.requests import S3Request
+from gateway.s3.sigv4 import Authenticated, PayloadMode, authenticate, payload_mode
+
+ANYBODY: Final = Identity("", "", name="anybody", grants=(Grant(("*",), ("",), ALLOWABLE),))
+_GPUS_MAX: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is metered: an access key's holder, refined by job and rank. ``target``: bytes/s per GPU."""
+
+    name: str
+    job: str
+    rank: str
+    gpus: int
+    target: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that may go on: what it is, who asks, and how its body is signed."""
+
+    request: S3Request
+    operation: Operation
+    identity: Identity
+    auth: Authenticated
+
+
+class Admission:
+    """The door-keeper. ``required`` False: authentication is off."""
+
+    def __init__(self, identities: Identities, *, required: bool, target: float) -> None:
+        self._identities = identities
+        self._required = required
+        self._target = target
+
+    def admit(self, request: S3Request, now: float) -> Admitted:
+        """Admit the request at wall-clock time ``now`` (seconds since the epoch). Raises S3Error."""
+        if self._required:
+            auth = authenticate(request, self._identities.find, now=now)
+            identity = self._identities.find(auth.access_key) or ANYBODY
+        else:
+            auth, identity = _unauthenticated(request), ANYBODY
+        operation = classify(request)
+        for permission, bucket, key in rights(request, operation):
+            if not identity.may(permission, bucket, key):
+                raise S3Error("AccessDenied")
+        return Admitted(request, operation, identity, auth)
+
+    def client(self, admitted: Admitted) -> Client:
+        """Whom the meter counts this request for."""
+        identity, headers = admitted.identity, admitted.request.headers
+        job = headers.get("x-forebay-job") or identity.job
+        rank = headers.get("x-forebay-rank") or identity.rank
+        said = headers.get("x-forebay-gpus", "")
+        gpus = min(int(said), _GPUS_MAX) if said.isascii() and said.isdigit() and len(said) < 7 else identity.gpus
+        return Client(identity.name, job, rank, gpus, self._target if identity.target is None else identity.target)
+
+
+def _unauthenticated(request: S3Request) -> Authenticated:
+    """What the body claims of itself, with nothing to verify a signature by."""
+    claimed = request.headers.get("x-amz-content-sha256", PayloadMode.UNSIGNED.value)
+    mode = payload_mode(claimed)
+    payload_hash = claimed if mode is PayloadMode.HASHED else ""
+    return Authenticated("", mode, payload_hash, signature="", amz_date="", scope="", signing_key=b"")

@@ -1,0 +1,232 @@
+"""The fast lane: a client connection that answers hits itself and leaves everything else to aiohttp.
+
+A :class:`Connection` is aiohttp's request handler with one door before it. At the head of an idle connection it looks
+at a complete, body-less GET or HEAD; if the request verifies, is authorised and wholly in memory on this node, the
+answer leaves from here, else the very same bytes go to aiohttp's parser and :mod:`gateway.http.app` answers. The rules
+are the same functions on both ways. Heads are put together here, so a head that trickles in is seen (and timed out)
+here. The lane is taken only when it is certain that aiohttp's parser holds nothing: bodies of known length are counted,
+and a body of unknown length closes the lane for the rest of the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, ClassVar, Final, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from typing_extensions import override
+
+from cache.peers.sending import FileSender
+from cache.tally import Count
+from gateway.http.body import Sending, send_answer
+from gateway.http.service import Reply, Service
+from gateway.meter.counters import ClientMeter
+from gateway.s3.errors import S3Error
+from gateway.s3.requests import HEAD_BYTES_MAX, parse_request, split_head
+
+END: Final = b"\r\n\r\n"
+PIPELINED_BYTES_MAX: Final = 256 * 1024
+
+
+class Connection(RequestHandler):
+    """One client's connection. ``service`` is what all connections of a worker share; set by a subclass."""
+
+    __slots__ = ("_answering", "_owed", "_partial", "flight", "sender", "sending", "since")
+    service: ClassVar[Service]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own arguments
+        super().__init__(*args, **kwargs)
+        self._partial = b""  # bytes that nobody has taken yet: a head in the making, or pipelined requests
+        self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
+        self._answering: asyncio.Task[None] | None = None
+        self.sender: FileSender | None = None
+        self.sending: Sending | None = None
+        self.flight: ClientMeter | None = None
+        self.since = 0.0
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        super().connection_made(transport)
+        self.sender = FileSender(cast(asyncio.Transport, transport), stall_s=self.service.patience.stall_s)
+        self.since = time.monotonic()
+        self.service.connections.add(self)
+        self.service.tally.add(Count.CONNECTIONS)
+        self.service.tally.add(Count.CONNECTIONS_NOW)
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client is gone: whatever was being sent to it ends."""
+        self.service.connections.discard(self)
+        self.service.tally.add(Count.CONNECTIONS_NOW, -1)
+        if self.sender is not None:
+            self.sender.close()
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client: a hit is answered here, all else goes to aiohttp."""
+        self.since = time.monotonic()
+        if self._answering is not None:
+            self._keep(data)
+        elif self._owed != 0 or not self._idle():
+            self._pass_on(data)
+        else:
+            self._partial = data = self._partial + data
+            if data.endswith(END) and (data[0] == 71 or data[0] == 72):  # "G", "H"
+                self._partial = b""
+                if not self._answer_at_once(data):
+                    self._pass_on(data)
+            elif END in data or len(data) > HEAD_BYTES_MAX:
+                self._partial = b""
+                self._pass_on(data)
+
+    def _answer_at_once(self, head: bytes) -> bool:
+        """Parse, admit, look up and send, if all that takes no waiting; whether the answer is on its way."""
+        service, sender, transport = self.service, self.sender, self.transport
+        split = split_head(head)
+        if split is None or sender is None or transport is None or transport.get_write_buffer_size():
+            return False
+        began = time.monotonic()
+        try:
+            request = parse_request(*split, service.domains)
+            admitted = service.admission.admit(request, time.time())
+            answer = service.reads.at_once(admitted)
+        except S3Error:
+            return False  # the other way tells the client
+        if answer is None:
+            return False
+        keep = "close" not in request.headers.get("connection", "").lower()
+        reply = service.reply(admitted, answer, began, keep=keep)
+        service.tally.add(Count.LANE_ANSWERS)
+        self.sending = Sending(sender, reply.meter, time.monotonic, reply.head)
+        if isinstance(answer.body, list):
+            self.sending.extend(answer.body)
+        try:
+            done = self.sending.push()
+        except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
+            self._broke_off(reply, error)
+            return True
+        if done:
+            self._answered(reply)
+        else:
+            self._answering = self._loop.create_task(self._send_rest(self.sending, reply))
+        return True
+
+    async def _send_rest(self, sending: Sending, reply: Reply) -> None:
+        """The socket was full: send the rest as it empties, then look at what came in meanwhile."""
+        try:
+            await sending.drain()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._broke_off(reply, error)
+            return
+        finally:
+            self._answering = None
+        self._answered(reply)
+        kept, self._partial = self._partial, b""
+        if self.transport is not None:
+            self.transport.resume_reading()
+            if kept:
+                self.data_received(kept)
+
+    def _answered(self, reply: Reply) -> None:
+        self.sending = None
+        self.service.answered(reply)
+        if reply.close and self.transport is not None:
+            self.close()
+            self.transport.close()
+
+    def _broke_off(self, reply: Reply, error: BaseException) -> None:
+        self.sending = None
+        self.service.broke_off(reply, error)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def took_off(self, meter: ClientMeter) -> None:
+        """A request of that client is in flight."""
+        self.flight = meter
+        meter.began()
+
+    def landed(self) -> None:
+        """It is not any more."""
+        if self.flight is not None:
+            self.flight.ended()
+            self.flight = None
+
+    def _idle(self) -> bool:
+        """Whether aiohttp waits for a request and has none."""
+        waits = self._request_count == 0 or (self._waiter is not None and not self._waiter.done())
+        return waits and not self._messages and not self._close and not self._force_close
+
+    def _keep(self, data: bytes) -> None:
+        """The client sends ahead while it is being answered; beyond a bound it has to wait."""
+        self._partial += data
+        if len(self._partial) > PIPELINED_BYTES_MAX and self.transport is not None:
+            self.transport.pause_reading()
+
+    def _pass_on(self, data: bytes) -> None:
+        """Give bytes to aiohttp, and count what its parser still waits for."""
+        if self._owed is not None:
+            self._owed = _owed_after(self._owed, data)
+        super().data_received(data)
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp could not parse gets an S3 error; what broke off is over."""
+        if status >= 500 or isinstance(exc, ConnectionError | RequestPayloadError):
+            raise ConnectionResetError("the request broke off") from exc
+        return Malformed(self)
+
+    def overdue(self, now: float) -> bool:
+        """Whether the client has kept us waiting too long: for a head, for a body, or to take its answer."""
+        patience, waited = self.service.patience, now - self.since
+        if self.sending is not None:
+            return False  # the sender has its own patience
+        if self._request_in_progress:
+            return self._owed != 0 and not self._buffer_paused and waited > patience.stall_s
+        begun = bool(self._partial) or self._owed != 0
+        return waited > (patience.head_s if begun else patience.idle_s)
+
+
+class Malformed(web.StreamResponse):
+    """The answer to bytes that are no HTTP request; it closes the connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(status=400)
+        self._connection = connection
+        self._keep_alive = False
+
+    @override
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send it."""
+        service, sender = self._connection.service, self._connection.sender
+        error = S3Error("InvalidRequest", "The request is not valid HTTP.")
+        reply = service.refusal(error, time.monotonic(), request=None, admitted=None, keep=False)
+        if sender is None:
+            raise ConnectionResetError("the client has gone")
+        await send_answer(Sending(sender, reply.meter, time.monotonic, reply.head), reply.answer, chunked=False)
+        service.answered(reply)
+
+    @override
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to do."""
+
+
+def _owed_after(owed: int, data: bytes) -> int | None:
+    """What the parser waits for once it has ``data`` too; None when that cannot be told from here."""
+    if owed:
+        return owed - len(data) if len(data) <= owed else None
+    head, end, body = data.partition(END)
+    lengths = [line[15:].strip() for line in head.lower().split(b"\r\n")[1:] if line.startswith(b"content-length:")]
+    if not end or b"\ntransfer-encoding:" in head.lower() or b"\nupgrade:" in head.lower() or len(lengths) > 1:
+        return None
+    length = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+    return length - len(body) if len(body) <= length else None

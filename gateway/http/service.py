@@ -1,0 +1,187 @@
+"""What all connections of one worker share, and the account of every reply.
+
+The lane and the aiohttp way make their replies here, so an answer gets the same head, the same counting and the same
+log line on either. A reply is opened when its answer exists (:meth:`Service.reply`) and closed exactly once: it was
+``answered``, or it ``broke_off``. Whoever ends a fault logs it, here, with the request id.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from cache.faults import ClientFault, Fault, UpstreamFault
+from cache.tally import Tally
+from gateway.admission import Admission, Admitted
+from gateway.forward import RequestBody
+from gateway.meter.counters import ClientMeter, WorkerMeter
+from gateway.reads import Reads
+from gateway.s3.answers import Answer
+from gateway.s3.errors import S3Error, answer_for
+from gateway.s3.requests import S3Request
+
+if TYPE_CHECKING:
+    from gateway.http.lane import Connection
+
+REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+UNIDENTIFIED: Final = "unidentified"
+_HEAD_CONTROLS: Final = dict.fromkeys((*range(9), *range(10, 32), 127))
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer on its way to one client."""
+
+    answer: Answer
+    head: bytes
+    meter: ClientMeter
+    operation: str
+    request: S3Request | None
+    request_id: str
+    began: float
+    first_byte_at: float
+    close: bool
+    chunked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client may keep a connection waiting, in seconds: for a head, between requests, in mid-body."""
+
+    head_s: float = 10.0
+    idle_s: float = 300.0
+    stall_s: float = 60.0
+
+
+@dataclass(slots=True)
+class Service:
+    """The door, the rules and the books of one worker. ``forward`` answers what is no cacheable read."""
+
+    admission: Admission
+    reads: Reads
+    forward: Callable[[Admitted, RequestBody | None], Awaitable[Answer]]
+    meter: WorkerMeter
+    domains: tuple[str, ...]
+    patience: Patience = field(default_factory=Patience)
+    access_log: bool = False
+    draining: bool = False
+    connections: set[Connection] = field(default_factory=set)
+    _ids: itertools.count[int] = field(default_factory=itertools.count)
+    _id_prefix: str = field(default_factory=lambda: secrets.token_hex(4).upper())
+    _date: tuple[int, str] = (0, "")
+
+    @property
+    def tally(self) -> Tally:
+        """The worker's counters."""
+        return self.meter.tally
+
+    def request_id(self) -> str:
+        """A new id: sixteen hexadecimal digits, as S3's."""
+        return f"{self._id_prefix}{next(self._ids) & 0xFFFFFFFF:08X}"
+
+    def client(self, admitted: Admitted | None) -> ClientMeter:
+        """Whom to count for; requests that were refused at the door share one client."""
+        if admitted is None:
+            return self.meter.client(UNIDENTIFIED, "", "", 0, 0.0)
+        client = self.admission.client(admitted)
+        return self.meter.client(client.name, client.job, client.rank, client.gpus, client.target)
+
+    def reply(self, admitted: Admitted, answer: Answer, began: float, *, keep: bool, http_1_0: bool = False) -> Reply:
+        """Open a reply to an admitted request that began at monotonic time ``began``."""
+        request_id = self.request_id()
+        chunked = answer.length is None and answer.body is not None and not http_1_0
+        close = not keep or self.draining or (answer.length is None and answer.body is not None and http_1_0)
+        head = self._head(answer, request_id, close=close, chunked=chunked)
+        return Reply(
+            answer,
+            head,
+            self.client(admitted),
+            admitted.operation.name,
+            admitted.request,
+            request_id,
+            began,
+            time.monotonic(),
+            close,
+            chunked,
+        )
+
+    def refusal(
+        self, error: S3Error | Fault, began: float, *, request: S3Request | None, admitted: Admitted | None, keep: bool
+    ) -> Reply:
+        """Open a reply that tells an error."""
+        request_id = self.request_id()
+        answer = answer_for(error, request=request, request_id=request_id)
+        self._log_fault(error, request_id)
+        close = not keep or self.draining
+        head = self._head(answer, request_id, close=close, chunked=False)
+        operation = admitted.operation.name if admitted is not None else "Refused"
+        now = time.monotonic()
+        meter = self.client(admitted)
+        return Reply(answer, head, meter, operation, request, request_id, began, now, close, chunked=False)
+
+    def answered(self, reply: Reply) -> None:
+        """Close a reply: everything is on the socket."""
+        total = time.monotonic() - reply.began
+        answer = reply.answer
+        reply.meter.answered(reply.operation, answer.status, answer.source, reply.first_byte_at - reply.began, total)
+        if self.access_log:
+            self._log_access(reply, total)
+
+    def broke_off(self, reply: Reply, error: BaseException) -> None:
+        """Close a reply whose connection is being aborted."""
+        self.answered(reply)
+        if isinstance(error, Fault):
+            self._log_fault(error, reply.request_id)
+        elif isinstance(error, Exception) and not isinstance(error, ConnectionError):
+            structlog.get_logger().error("reply broke off", request_id=reply.request_id, exc_info=error)
+
+    def _head(self, answer: Answer, request_id: str, *, close: bool, chunked: bool) -> bytes:
+        lines = [f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, '')}", f"date: {self._now()}"]
+        lines += [f"{name}: {value.translate(_HEAD_CONTROLS)}" for name, value in answer.headers]
+        if not any(name == "x-amz-request-id" for name, _ in answer.headers):
+            lines += [f"x-amz-request-id: {request_id}", f"x-amz-id-2: {request_id}"]
+        if chunked:
+            lines.append("transfer-encoding: chunked")
+        elif answer.length is not None and answer.status not in {204, 304}:
+            lines.append(f"content-length: {answer.length}")
+        if close:
+            lines.append("connection: close")
+        return ("\r\n".join(lines) + "\r\nserver: forebay\r\n\r\n").encode("utf-8", "surrogateescape")
+
+    def _now(self) -> str:
+        second = int(time.time())
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True))
+        return self._date[1]
+
+    def _log_fault(self, error: S3Error | Fault, request_id: str) -> None:
+        if isinstance(error, S3Error | ClientFault):
+            return
+        log = structlog.get_logger()
+        note = log.warning if isinstance(error, UpstreamFault) else log.error
+        note("request failed", request_id=request_id, fault=type(error).__name__, why=str(error))
+
+    def _log_access(self, reply: Reply, total: float) -> None:
+        request = reply.request
+        structlog.get_logger().info(
+            "request",
+            request_id=reply.request_id,
+            op=reply.operation,
+            bucket=request.bucket if request else "",
+            key=request.key if request else "",
+            range=request.headers.get("range", "") if request else "",
+            status=reply.answer.status,
+            bytes=reply.answer.length,
+            source=reply.answer.source.name.lower(),
+            ttfb_ms=round((reply.first_byte_at - reply.began) * 1e3, 3),
+            total_ms=round(total * 1e3, 3),
+            user_agent=request.headers.get("user-agent", "") if request else "",
+        )

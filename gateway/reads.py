@@ -1,0 +1,113 @@
+"""The other page: a cacheable read, from the admitted request to the answer.
+
+Look up what the key holds, judge conditions and range against it, answer with the bytes of exactly that version.
+:meth:`Reads.at_once` does so without waiting, or not at all; :meth:`Reads.answer` waits. Both go through the same
+rules, so they answer alike. The first byte is asked for before an answer exists, so a version that upstream has
+replaced meanwhile is looked up again while nothing has been sent; after that a fault aborts. What cannot be cached
+(no ETag, a part by number) is forwarded, and so is a GET of what upstream refuses, for upstream's own error document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Final
+
+from cache.cache import Cache
+from cache.faults import UpstreamRefused, VersionChanged
+from cache.pieces import Piece, Source
+from cache.versions import ByteSpan, Entry, ObjectRef
+from cache.ways import Waited
+from gateway.admission import Admitted
+from gateway.s3.answers import Answer
+from gateway.s3.conditions import Verdict, judge_conditions
+from gateway.s3.errors import S3Error
+from gateway.s3.headers import not_modified_headers, read_headers
+from gateway.s3.ranges import parse_range
+from gateway.s3.requests import S3Request
+
+LOOKUPS_MAX: Final = 3
+Forward = Callable[[Admitted], Awaitable[Answer]]
+
+
+class Reads:
+    """Answers reads from the cache. ``forward`` answers the ones that the cache cannot."""
+
+    def __init__(self, cache: Cache, forward: Forward) -> None:
+        self._cache = cache
+        self._forward = forward
+
+    def at_once(self, admitted: Admitted) -> Answer | None:
+        """The answer, if everything it takes is known and in memory on this node. Never waits. Raises S3Error."""
+        request = admitted.request
+        entry = None if admitted.operation.route != "read" else self._cache.known(request.ref)
+        if entry is None or not _cacheable(request, entry):
+            return None
+        answer, span = judge(request, entry)
+        if span is not None and request.method == "GET":
+            answer.body = self._cache.held(entry.version, span)
+            if answer.body is None:
+                return None
+        return answer
+
+    async def answer(self, admitted: Admitted, waited: Waited) -> Answer:
+        """The answer, its first byte at hand. Raises S3Error and faults."""
+        for _ in range(LOOKUPS_MAX):
+            try:
+                return await self._read(admitted, waited)
+            except VersionChanged:
+                self._cache.forget([admitted.request.ref])
+            except UpstreamRefused:
+                self._cache.forget([admitted.request.ref])
+                return await self._forward(admitted)
+        raise VersionChanged(f"changed {LOOKUPS_MAX} times while it was looked up")
+
+    async def _read(self, admitted: Admitted, waited: Waited) -> Answer:
+        request = admitted.request
+        entry = await self._cache.entry(request.ref)
+        if not _cacheable(request, entry):
+            return await self._forward(admitted)
+        answer, span = judge(request, entry)
+        if span is not None and request.method == "GET":
+            pieces = self._cache.read(entry.version, span, waited)
+            first = await anext(pieces)
+            answer.source = first.source
+            answer.body = self._body(request.ref, first, pieces)
+        return answer
+
+    async def _body(
+        self, ref: ObjectRef, first: Piece, rest: AsyncGenerator[Piece, None]
+    ) -> AsyncGenerator[Piece, None]:
+        """The pieces, the first of which is here. A version that changes under way is forgotten, and ends the body."""
+        async with aclosing(rest):
+            yield first
+            try:
+                async for piece in rest:
+                    yield piece
+            except VersionChanged:
+                self._cache.forget([ref])
+                raise
+
+
+def judge(request: S3Request, entry: Entry) -> tuple[Answer, ByteSpan | None]:
+    """The head of the answer, and the span of the version that a GET's body has (None: no body).
+
+    Raises S3Error PreconditionFailed and RangeOutside.
+    """
+    version = entry.version
+    verdict = judge_conditions(request, version.etag, entry.header("last-modified"))
+    if verdict is Verdict.PRECONDITION_FAILED:
+        raise S3Error("PreconditionFailed")
+    if verdict is Verdict.NOT_MODIFIED:
+        return Answer(304, not_modified_headers(entry), None), None
+    asked = parse_range(request.headers["range"]) if "range" in request.headers else None
+    if asked is None or verdict is Verdict.IGNORE_RANGE:
+        whole = ByteSpan(0, version.size) if version.size else None
+        return Answer(200, read_headers(entry, request, None), version.size, source=Source.LOCAL), whole
+    span = asked.resolve(version.size)
+    return Answer(206, read_headers(entry, request, span), span.length, source=Source.LOCAL), span
+
+
+def _cacheable(request: S3Request, entry: Entry) -> bool:
+    """Whether an ETag pins the version. A part by number needs upstream's knowledge of the parts."""
+    return bool(entry.version.etag) and "partNumber" not in request.query
