@@ -15,7 +15,6 @@ import contextlib
 import errno
 import itertools
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +23,10 @@ from typing import Final, Literal
 
 from cache.chunks import Chunk
 from cache.faults import DiskFailed, DiskFault, DiskFull
+from cache.store.chunk_files import open_chunk_file, read_footer, remove_judged
 from cache.store.environment import open_environment
 from cache.store.filling import FULL, FileWriter, Outlet
-from cache.store.footer import TAIL_BYTES, Footer, FooterDamaged, decode, footer_bytes
+from cache.store.footer import FooterDamaged
 from cache.store.health import Health
 from cache.store.index import ChunkIndex
 from cache.store.mapped import Touches
@@ -37,20 +37,8 @@ from cache.tally import Count, Tally
 
 THREADS: Final = 8
 SWEEP_READERS: Final = 64
-FIRST_READ_BYTES: Final = 4096
 SPENT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 FOREIGN: Final = frozenset({errno.ELOOP, errno.EACCES, errno.ENXIO, errno.EISDIR, errno.EPERM})
-OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-def read_footer(fd: int, file_bytes: int) -> Footer:
-    """The footer of an open chunk file of that size, in one or two reads. Raises FooterDamaged, OSError."""
-    end = os.pread(fd, FIRST_READ_BYTES, max(0, file_bytes - FIRST_READ_BYTES))
-    need = footer_bytes(end)
-    if need > file_bytes:
-        raise FooterDamaged("longer than the file")
-    footer = end[-need:] if need <= len(end) else os.pread(fd, need, file_bytes - need)
-    return decode(footer, file_bytes)
 
 
 class FileStore:
@@ -145,20 +133,14 @@ class FileStore:
                 yield f"{path} counts as filling and is not there"
 
     def _open(self, chunk: Chunk) -> StoredChunk | None:
-        file = OpenFile(os.open(self._places.chunk(chunk.id), OPEN_FLAGS))
-        status = os.fstat(file.fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size < chunk.length + TAIL_BYTES:
-            self._damaged(chunk, file)
-            return None
+        file = open_chunk_file(self._places.chunk(chunk.id))
         try:
-            footer = read_footer(file.fd, status.st_size)
+            footer = read_footer(file)
         except FooterDamaged:
+            footer = None
+        if footer is None or footer.chunk != chunk:
             self._damaged(chunk, file)
             return None
-        if footer.chunk != chunk:
-            self._damaged(chunk, file)
-            return None
-        os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_RANDOM)
         return StoredChunk(chunk, file, footer.hashes, self._desk, verified=False)
 
     def _cannot_open(self, chunk: Chunk, error: OSError) -> None:
@@ -177,18 +159,9 @@ class FileStore:
         """Take a file out of the store and count it; only if the name still leads to that file (None: in any case)."""
         self._tally.add(Count.DISK_DAMAGED)
         self._readers.drop(chunk.id)
-        path = self._places.chunk(chunk.id)
-        with contextlib.suppress(OSError, DiskFailed):
-            named = os.lstat(path)
-            if file is None or os.path.samestat(named, os.fstat(file.fd)):
-                self._remove(path, named)
+        if remove_judged(self._places, self._places.chunk(chunk.id), file):
+            with contextlib.suppress(DiskFailed):
                 self._index.remove([(chunk.id, None)])
-
-    def _remove(self, path: str, status: os.stat_result) -> None:
-        if stat.S_ISDIR(status.st_mode):  # recovery empties filling/ at the next start
-            os.rename(path, f"{self._places.filling}/{os.path.basename(path)}.{os.getpid()}.{next(self._numbers)}")
-        else:
-            os.unlink(path)
 
     def _expect_room(self, length: int) -> None:
         used = self._index.used() + sum(list(self._filling.values()))

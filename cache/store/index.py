@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import lmdb
 
@@ -42,7 +42,7 @@ class Arrival:
 def _as_disk_fault(
     method: Callable[Concatenate[ChunkIndex, P], R],
 ) -> Callable[Concatenate[ChunkIndex, P], R]:
-    def guarded(self: ChunkIndex, *args: P.args, **kwargs: P.kwargs) -> R:
+    def guarded(self: ChunkIndex, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return method(self, *args, **kwargs)
         except (lmdb.Error, struct.error) as error:
@@ -143,7 +143,7 @@ class ChunkIndex:
         pairs = {sequence: (chunk_id, length) for chunk_id, (length, sequence, _) in rows.items()}
         return found if pairs == arrivals else [*found, "chunks and arrivals name different rows"]
 
-    def _drop(self, txn: Any, chunk_id: bytes, sequence: int | None) -> int:
+    def _drop(self, txn: lmdb.Transaction, chunk_id: bytes, sequence: int | None) -> int:
         row = txn.get(chunk_id, db=self._chunks)
         if row is None:
             return 0
@@ -154,8 +154,8 @@ class ChunkIndex:
         txn.delete(_SEQUENCE.pack(held), db=self._arrivals)
         return int(length)
 
-    def _number(self, txn: Any, key: bytes) -> int:
+    def _number(self, txn: lmdb.Transaction, key: bytes) -> int:
         return int.from_bytes(txn.get(key, default=b"", db=self._meta), "little")
 
-    def _set(self, txn: Any, key: bytes, value: int) -> None:
+    def _set(self, txn: lmdb.Transaction, key: bytes, value: int) -> None:
         txn.put(key, max(value, 0).to_bytes(8, "little"), db=self._meta)

@@ -25,7 +25,7 @@ MARK_MAX: Final = 3
 
 
 def map_file(path: str, size: int) -> tuple[mmap.mmap, bool]:
-    """Map ``path``, made or resized to ``size`` zero bytes when it was not so; and whether it was. Raises DiskFailed."""
+    """Map ``path``, resized to ``size`` bytes when it was not so; and whether it was not. Raises DiskFailed."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
