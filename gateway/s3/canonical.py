@@ -1,23 +1,29 @@
-"""The canonical request of Signature Version 4: the one form that both verifying and signing hash.
+"""The canonical request of Signature Version 4 and its seal: what both verifying and signing hash, and the keyed hash.
 
 S3's variant: the path is not normalised and encoded once, the query is sorted by encoded name, then value, and a
 valueless parameter gets an empty one. AWS derives the form from what a request *means* (decode, then encode again);
 most clients send exactly that spelling, and one that already is in it costs one regex. Some clients sign another
 spelling as they sent it: ``as_sent`` builds that form too, and both decode to the same request, so a verifier may take
-either. "Signature calculations for the Authorization header" of the Amazon S3 API reference.
+either. The derived key is kept by secret, day, region and service. "Signature calculations for the Authorization
+header" of the Amazon S3 API reference.
 """
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+
 _CANONICAL_PATH: Final = re.compile(r"(?:[/A-Za-z0-9._~-]|%[0-9A-F]{2})*")
 _CANONICAL_QUERY: Final = re.compile(r"(?:[=&A-Za-z0-9._~-]|%[0-9A-F]{2})*")
+_AMZ_DATE: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _SPACES: Final = re.compile(r"[ \t]{2,}|\t")
 
 
@@ -50,20 +56,56 @@ def is_canonical(raw_path: str, raw_query: str) -> bool:
 
 def canonical_value(value: str) -> str:
     """A header's value without outer space, runs of inner space made one."""
-    return _SPACES.sub(" ", value.strip()) if "  " in value or "\t" in value or value != value.strip() else value
+    return _SPACES.sub(" ", value.strip(" \t"))
 
 
 def canonical_request(
     method: str, path: str, query: str, headers: Mapping[str, str], signed: Iterable[str], payload_hash: str
 ) -> str:
     """The canonical request. ``path`` and ``query`` are canonical; ``signed`` names are sorted and in ``headers``."""
-    lines = [f"{name}:{canonical_value(headers[name])}\n" for name in signed]
-    return f"{method}\n{path}\n{query}\n{''.join(lines)}\n{';'.join(signed)}\n{payload_hash}"
+    lines = "".join([f"{name}:{headers[name]}\n" for name in signed])
+    if "  " in lines or "\t" in lines or ": " in lines or " \n" in lines:
+        lines = "".join([f"{name}:{canonical_value(headers[name])}\n" for name in signed])
+    return f"{method}\n{path}\n{query}\n{lines}\n{';'.join(signed)}\n{payload_hash}"
 
 
 def string_to_sign(amz_date: str, scope: str, canonical: str) -> str:
     """What the derived key signs."""
-    return f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+    return f"{ALGORITHM}\n{amz_date}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+
+
+@lru_cache(maxsize=512)
+def derived_key(secret_key: str, day: str, region: str, service: str) -> bytes:
+    """The key of one day, region and service."""
+    key = f"AWS4{secret_key}".encode()
+    for part in (day, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def seal(key: bytes, text: str) -> str:
+    """HMAC-SHA256 of a string to sign, in hex."""
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=64)
+def _formatted(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def format_amz_date(now: float) -> str:
+    """``20130524T000000Z`` for a time in seconds since the epoch."""
+    return _formatted(int(now))
+
+
+@lru_cache(maxsize=1024)
+def parse_amz_date(text: str) -> float | None:
+    """Seconds since the epoch for ``20130524T000000Z``, or None."""
+    found = _AMZ_DATE.fullmatch(text)
+    try:
+        return datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() if found else None  # type: ignore[arg-type, misc]  # six numbers by the pattern
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=1024)

@@ -47,6 +47,7 @@ CODES: Final[Mapping[str, tuple[int, str]]] = {
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long"),
     "MalformedXML": (400, "The XML you provided was not well-formed or did not validate against our schema."),
+    "MalformedTrailerError": (400, "The trailing data of the request was not well-formed."),
     "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
     "NoSuchBucket": (404, "The specified bucket does not exist"),
@@ -143,7 +144,7 @@ def error_for(fault: Fault) -> S3Error:
     return S3Error(row.code, row.message, fields=fields, headers=_RETRY if row.retry else headers)
 
 
-def _text(value: str) -> str:
+def escape_text(value: str) -> str:
     """Character data of XML 1.0: markup escaped, what XML cannot say (controls, surrogates) replaced."""
     return escape("".join(char if char in "\t\n" or char.isprintable() else "\ufffd" for char in value))
 
@@ -154,7 +155,7 @@ def render_error(error: S3Error, *, resource: str, request_id: str, range_asked:
     if error.code == "InvalidRange" and range_asked:
         fields["RangeRequested"] = range_asked
     fields |= {"Resource": resource, "RequestId": request_id, "HostId": request_id}
-    inner = "".join(f"<{name}>{_text(value)}</{name}>" for name, value in fields.items())
+    inner = "".join(f"<{name}>{escape_text(value)}</{name}>" for name, value in fields.items())
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'.encode()
 
 

@@ -32,12 +32,11 @@ SINGLETONS: Final = frozenset(
     }
 )  # fmt: skip
 
-_HEADER: Final = re.compile(
-    rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*\r\n", re.MULTILINE
-)
+_TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
+_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _REQUEST_LINE: Final = re.compile(rb"(GET|HEAD) (/[!\"$-~]*) HTTP/1\.1")
-_BODY_HEADERS: Final = (b"\ntransfer-encoding:", b"\nexpect:", b"\nupgrade:", b"\ntrailer:")
-_BODY_LENGTH: Final = re.compile(rb"\ncontent-length:(?![ \t]*0[ \t]*\r\n)")
+_BODY_HEADERS: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer"})
+_TARGET: Final = re.compile(rb"[!\"$-~]+")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -74,18 +73,28 @@ def split_head(head: bytes) -> tuple[str, bytes, list[tuple[bytes, bytes]]] | No
 
     ``head`` must end with its empty line and hold nothing after it. Names are as sent; values carry no outer space.
     """
-    end_of_line = head.find(b"\r\n")
-    asked = _REQUEST_LINE.fullmatch(head, 0, end_of_line) if end_of_line > 0 else None
-    if asked is None or len(head) > HEAD_BYTES_MAX or head.find(b"\r\n\r\n") != len(head) - 4:
+    lines = head.split(b"\r\n")
+    if len(lines) < 4 or lines[-2:] != [b"", b""] or len(head) > HEAD_BYTES_MAX:
         return None
-    fields = _HEADER.findall(head, end_of_line + 2)
-    lines = len(fields) + 2
-    if head.count(b"\r\n") != lines or head.count(b"\n") != lines or head.count(b"\r") != lines:
+    asked = _REQUEST_LINE.fullmatch(lines[0])
+    if asked is None or head.translate(None, _TEXT) != b"\r\n" * (len(lines) - 1):
         return None
-    low = head.lower()
-    if low.count(b"\nhost:") != 1 or any(name in low for name in _BODY_HEADERS) or _BODY_LENGTH.search(low):
+    fields = _split_fields(lines[1:-2])
+    return None if fields is None else (asked[1].decode("ascii"), asked[2], fields)
+
+
+def _split_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]] | None:
+    """Name and value of each line; None unless every name is a token, there is one Host and nothing tells of a body."""
+    names, colons, values = zip(*[line.partition(b":") for line in lines], strict=True)
+    if b"" in names or b"" in colons or b"".join(names).translate(None, _TOKEN):
         return None
-    return asked[1].decode("ascii"), asked[2], fields
+    low = b"\n".join(names).lower().split(b"\n")
+    if low.count(b"host") != 1 or not _BODY_HEADERS.isdisjoint(low):
+        return None
+    fields = [(name, value.strip(b" \t")) for name, value in zip(names, values, strict=True)]
+    if b"content-length" in low and fields[low.index(b"content-length")][1] != b"0":
+        return None
+    return None if low.count(b"content-length") > 1 else fields
 
 
 def parse_request(
@@ -170,7 +179,7 @@ def _split_target(target: bytes) -> tuple[bytes, bytes]:
             raise S3Error("InvalidURI")
         cut = min((index for index in (rest.find(b"/"), rest.find(b"?")) if index >= 0), default=len(rest))
         target = rest[cut:] if rest[cut : cut + 1] == b"/" else b"/" + rest[cut:]
-    if b"#" in target:
+    if not _TARGET.fullmatch(target):
         raise S3Error("InvalidURI")
     path, _, query = target.partition(b"?")
     return path, query
