@@ -1,8 +1,8 @@
 """Rates over the last 1, 10 and 60 seconds, from samples of a counter that only grows.
 
 A sample is (t, total): monotonic seconds, and the counter's value then. Samples may come at any distance; the newest is
-always kept exactly, older ones at least ``SPACING_S`` apart and back to one minute, so a series holds a bounded number
-of them. The rate over a window is what was counted between its two edges divided by its length; an edge between two
+always kept, an older one only when its neighbours are ``SPACING_S`` or more apart, and back to one minute, so a series
+holds a bounded number of them. The rate over a window is what was counted between its two edges divided by its length; an edge between two
 samples is interpolated. A series younger than the window is measured over its whole life, so that a short run shows
 its own mean and not that of the silence before it. GB/s means 1e9 bytes a second.
 
@@ -36,7 +36,7 @@ class Series:
         times, totals = self._times, self._totals
         if t <= times[-1] or total < totals[-1]:
             return
-        if len(times) > 1 and times[-1] - times[-2] < SPACING_S:
+        if len(times) > 1 and t - times[-2] < SPACING_S:
             times.pop()
             totals.pop()
         times.append(t)
