@@ -1,0 +1,120 @@
+"""One thread, many split sessions: ``epoll`` says whose bytes are there.
+
+Each descriptor that is ready gets one ``advance``; when its answer is whole, its next request goes out at once. A
+session that failed rests, then starts over; one whose answer stood still for the run's timeout is failed by the driver,
+because nothing else would ever wake it. The operations come from one iterator, in the order in which connections
+become free.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.drivers.run import REST_S, TICK_S, Run
+from bench.engines.ports import SplitSession
+from bench.operations import Operation, OperationFailed
+from bench.recorder import Recorder
+
+
+@dataclass(slots=True)
+class _Lane:
+    session: SplitSession
+    started_s: float = 0.0
+    moved_s: float = 0.0
+    descriptor: int = -1
+
+
+def drive(run: Run, sessions: Sequence[SplitSession], operations: Iterator[Operation]) -> list[Recorder]:
+    """Keep all sessions busy until the window is over. Returns what was counted."""
+    with select.epoll() as poller:
+        driver = _Driver(run, operations, poller)
+        driver.drive([_Lane(session) for session in sessions])
+        return [driver.recorder]
+
+
+class _Driver:
+    def __init__(self, run: Run, operations: Iterator[Operation], poller: select.epoll) -> None:
+        self.recorder = run.recorder()
+        self._run = run
+        self._operations = operations
+        self._poller = poller
+        self._busy: dict[int, _Lane] = {}
+        self._resting: deque[tuple[float, _Lane]] = deque()
+        self._until_s = run.until_s
+
+    def drive(self, lanes: list[_Lane]) -> None:
+        for lane in lanes:
+            self._start(lane)
+        next_tick_s = time.monotonic() + TICK_S
+        while self._busy or self._resting:
+            for descriptor, _ in self._poller.poll(REST_S):
+                self._advance(self._busy[descriptor])
+            now = time.monotonic()
+            if self._resting:
+                self._wake(now)
+            if now >= next_tick_s:
+                next_tick_s = now + TICK_S
+                self._tick(now)
+
+    def _start(self, lane: _Lane) -> None:
+        now = time.monotonic()
+        if now >= self._until_s:
+            return
+        lane.started_s = lane.moved_s = now
+        try:
+            lane.session.start(next(self._operations))
+        except OperationFailed as fault:
+            self._failed(lane, fault.code)
+            return
+        self._watch(lane)
+
+    def _watch(self, lane: _Lane) -> None:
+        descriptor = lane.session.fileno()
+        if descriptor != lane.descriptor:
+            lane.descriptor = descriptor
+            self._poller.register(descriptor, select.EPOLLIN)
+        self._busy[descriptor] = lane
+
+    def _advance(self, lane: _Lane) -> None:
+        session = lane.session
+        try:
+            count = session.advance()
+        except OperationFailed as fault:
+            self._leave(lane)
+            self._failed(lane, fault.code)
+            return
+        lane.moved_s = now = time.monotonic()
+        if count is None:
+            return
+        self.recorder.done(lane.started_s, session.first_byte_s, now, count)
+        self._leave(lane)
+        self._start(lane)
+
+    def _leave(self, lane: _Lane) -> None:
+        self._busy.pop(lane.descriptor, None)
+        if lane.session.fileno() < 0:
+            lane.descriptor = -1  # closed, and with that gone from the poller
+
+    def _failed(self, lane: _Lane, code: str) -> None:
+        if lane.session.fileno() < 0:
+            lane.descriptor = -1
+        now = time.monotonic()
+        self.recorder.went_wrong(code, now)
+        self._resting.append((now + REST_S, lane))
+
+    def _wake(self, now: float) -> None:
+        while self._resting and self._resting[0][0] <= now:
+            self._start(self._resting.popleft()[1])
+
+    def _tick(self, now: float) -> None:
+        if self._run.tick([self.recorder]):
+            self._until_s = now
+        for lane in list(self._busy.values()):
+            if now - lane.moved_s > self._run.timeout_s:
+                lane.session.close()
+                self._leave(lane)
+                self._failed(lane, "Timeout")
