@@ -1,0 +1,215 @@
+"""One request to upstream and its answer: where it goes, what it carries, and what of the answer may be believed.
+
+An :class:`Exchange` is an answer as it arrives. Its body counts as whole only when its framing says so: one without a
+length, ended by the close of the connection, is refused at the first read. Left before its end, it closes its
+connection, so that none goes back to the pool with bytes in flight. :func:`judge_answer` and :func:`exactly` hold a
+ranged answer against what was asked (status, Content-Range, length, ETag, checksum): the last piece comes out only when
+all of it is right. Here aiohttp's exceptions become faults. Who sends, signs and repeats: :mod:`gateway.upstream`.
+RFC 9110 (ranges, conditions), RFC 9112 (framing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.connector import Connection
+from typing_extensions import override
+
+from cache.faults import Fault, UpstreamBroken, UpstreamRefused, UpstreamUnreachable, VersionChanged
+from cache.tally import Count, Tally
+from cache.versions import ByteSpan, ObjectVersion
+from gateway.s3.checksums import PREFIX, BodyChecks
+from gateway.s3.errors import S3Error
+from gateway.s3.headers import forward_response_headers
+from gateway.s3.sigv4 import EMPTY_SHA256
+
+PIECE_BYTES: Final = 256 * 1024
+DOCUMENT_BYTES_MAX: Final = 64 * 1024
+_BODYLESS: Final = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the upstream is. An empty ``endpoint`` is Amazon's of the region."""
+
+    endpoint: str = ""
+    region: str = "us-east-1"
+    path_style: bool = True
+
+    @property
+    def origin(self) -> str:
+        """The endpoint's URL without a final slash: it names the upstream in every object version."""
+        return self.endpoint.rstrip("/") or f"https://s3.{self.region}.amazonaws.com"
+
+    def place(self, bucket: str, tail: str) -> tuple[str, str]:
+        """(scheme and authority, raw path) in a bucket. ``tail``: the raw key with its slash in front, or nothing."""
+        parts = urlsplit(self.origin)
+        if not bucket:
+            return f"{parts.scheme}://{parts.netloc}", f"{parts.path}/"
+        if self.path_style or (parts.scheme == "https" and "." in bucket):
+            return f"{parts.scheme}://{parts.netloc}", f"{parts.path}/{bucket}{tail}"
+        return f"{parts.scheme}://{bucket}.{parts.netloc}", f"{parts.path}{tail or '/'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request to upstream. ``tail``: the raw key with its slash in front, or nothing.
+
+    ``headers`` are lower-case end-to-end ones; length, host and signature are added. ``length`` None: the body is sent
+    chunked. ``payload_hash`` is what is signed for the body: its SHA-256 in hex, or the name of a payload mode.
+    """
+
+    method: str
+    bucket: str
+    tail: str = ""
+    raw_query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    body: AsyncIterable[bytes] | None = None
+    length: int | None = None
+    payload_hash: str = EMPTY_SHA256
+    count: Count = Count.UPSTREAM_FORWARDS
+
+
+class HungUp(UpstreamUnreachable):
+    """Upstream closed the connection before it answered: a body-less request may be repeated."""
+
+
+class BytesAtRest(aiohttp.ServerDisconnectedError):
+    """A pooled connection holds bytes that nobody asked for; nothing was sent on it."""
+
+
+class CleanRequest(aiohttp.ClientRequest):
+    """A request that never takes over a connection on which upstream went on talking after its last answer."""
+
+    @override
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """As ClientRequest.send. Raises BytesAtRest; then aiohttp closes the connection."""
+        if conn.protocol is None or conn.protocol.should_close:
+            raise BytesAtRest("bytes beyond the last answer")
+        return await super().send(conn)
+
+
+def fault_of(error: Exception) -> Fault:
+    """What the library's exception means."""
+    if isinstance(error, aiohttp.ClientConnectorError | TimeoutError):
+        return UpstreamUnreachable(f"{type(error).__name__}: {error}")
+    if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
+        return HungUp(f"{type(error).__name__}: {error}")
+    if isinstance(error, aiohttp.ClientConnectionError):
+        return UpstreamUnreachable(f"{type(error).__name__}: {error}")
+    return UpstreamBroken(f"{type(error).__name__}: {error}")
+
+
+class Exchange:
+    """One answer of upstream, as it arrives. ``headers`` have lower-case names; ``length`` is what it announced."""
+
+    def __init__(self, response: aiohttp.ClientResponse, tally: Tally) -> None:
+        self._response, self._tally = response, tally
+        self.status = response.status
+        self.headers = [
+            (name.decode("ascii", "replace").lower(), value.decode("utf-8", "surrogateescape"))
+            for name, value in response.raw_headers
+        ]
+        self.bodyless = response.method == "HEAD" or response.status in _BODYLESS
+        self.length = response.content_length
+
+    @property
+    def framed(self) -> bool:
+        """Whether a cut body can be told from a whole one."""
+        return self.bodyless or self.length is not None or "chunked" in self.header("transfer-encoding").lower()
+
+    def header(self, name: str) -> str:
+        """The value of header ``name`` (lower case), or an empty string."""
+        return next((value for key, value in self.headers if key == name), "")
+
+    async def read(self) -> bytes:
+        """The next piece, at most 256 KiB; empty at the end. Raises UpstreamBroken, UpstreamUnreachable."""
+        if not self.framed:
+            raise UpstreamBroken("an answer without a length")
+        try:
+            piece = await self._response.content.read(PIECE_BYTES)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._tally.add(Count.UPSTREAM_ERRORS)
+            raise fault_of(error) from error
+        self._tally.add(Count.UPSTREAM_BYTES, len(piece))
+        return piece
+
+    async def document(self) -> bytes:
+        """The rest of the body, at most 64 KiB of it: what is beyond is dropped, with the connection."""
+        pieces, held = [], 0
+        while held < DOCUMENT_BYTES_MAX and (piece := await self.read()):
+            pieces.append(piece)
+            held += len(piece)
+        return b"".join(pieces)[:DOCUMENT_BYTES_MAX]
+
+    async def refusal(self) -> UpstreamRefused:
+        """This answer as a fault, with its document."""
+        body = b"" if self.bodyless else await self.document()
+        headers = [pair for pair in forward_response_headers(self.headers) if pair[0] != "location"]
+        return UpstreamRefused(self.status, tuple(headers), body)
+
+    def close(self) -> None:
+        """End the exchange: unless its body was read to the end, its connection is closed."""
+        self._response.close()
+
+
+async def judge_answer(exchange: Exchange, version: ObjectVersion, span: ByteSpan) -> None:
+    """Raises unless the answer is the asked span of the asked version."""
+    status = exchange.status
+    if status in {412, 416}:
+        raise VersionChanged(f"upstream answered {status}")
+    if 400 <= status < 600:
+        raise await exchange.refusal()
+    if exchange.header("etag") != version.etag:
+        kind = VersionChanged if exchange.header("etag") else UpstreamBroken
+        raise kind("an answer with another ETag or none")
+    whole = span.length == version.size
+    right = f"bytes {span.start}-{span.stop - 1}/{version.size}"
+    if not (status == 206 and exchange.header("content-range") == right) and not (status == 200 and whole):
+        raise UpstreamBroken(f"asked for {right}, got {status} {exchange.header('content-range')}")
+    if not exchange.framed or exchange.length not in {None, span.length}:
+        raise UpstreamBroken(f"asked for {span.length} bytes, got {exchange.length}")
+
+
+async def exactly(exchange: Exchange, length: int, *, whole: bool) -> AsyncGenerator[bytes, None]:
+    """The body. Its last piece comes only once the framing has ended at ``length`` and the checksum is right.
+
+    ``whole``: it is an object, and upstream's checksum of the object must be that of these bytes.
+    """
+    received, checks = 0, _checks_of(exchange) if whole else None
+    while received < length:
+        piece = await exchange.read()
+        received += len(piece)
+        if not piece or received > length:
+            raise UpstreamBroken(f"a body of {received} bytes where {length} were asked for")
+        if checks is not None:
+            checks.update(piece)
+        if received == length:
+            await _end(exchange, checks)
+        yield piece
+
+
+async def _end(exchange: Exchange, checks: BodyChecks | None) -> None:
+    """All bytes are here: nothing may follow them, and they must be the right ones."""
+    if await exchange.read():
+        raise UpstreamBroken("a body beyond the bytes that were asked for")
+    try:
+        if checks is not None:
+            checks.finish()
+    except S3Error as error:
+        raise UpstreamBroken(f"upstream's checksum does not match its bytes: {error}") from error
+
+
+def _checks_of(exchange: Exchange) -> BodyChecks | None:
+    """Upstream's checksums of the whole object; None when it states none that could be held against the bytes."""
+    stated = {name: value for name, value in exchange.headers if name.startswith(PREFIX)}
+    if not stated or stated.get("x-amz-checksum-type", "") == "COMPOSITE":
+        return None
+    try:
+        return BodyChecks(stated)
+    except S3Error:
+        return None

@@ -1,0 +1,291 @@
+"""The upstream S3 service: signed requests over one aiohttp session, and the cache's ``Origin`` made of them.
+
+Every request is spelled by us (no client library may normalise a key), signed with upstream's credentials, never
+redirected and never decompressed. ``head`` and ``fetch`` have no body, so they are asked again, with jittered backoff
+and out of a retry budget, while upstream is busy or hangs up before its first byte; after it, a broken body is a fault
+and nothing else. ``send`` serves :mod:`gateway.forward`; what has a body is sent once.
+
+An object whose HEAD names no usable ETag (none, empty, weak) or no length gets an entry with ``etag == ""``: nothing
+can pin its bytes, so whoever reads must forward it. Who fills chunks and who caches is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from cache.faults import Fault, UpstreamBroken, UpstreamBusy, UpstreamUnreachable
+from cache.tally import Count, Tally
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
+from gateway.exchange import (
+    DOCUMENT_BYTES_MAX,
+    PIECE_BYTES,
+    Address,
+    BytesAtRest,
+    CleanRequest,
+    Exchange,
+    HungUp,
+    Outgoing,
+    exactly,
+    fault_of,
+    judge_answer,
+)
+from gateway.s3.canonical import encode_path
+from gateway.s3.headers import entry_headers
+from gateway.s3.sigv4 import Credentials, sign
+
+WAIT_MAX_S: Final = 2.0
+FORWARD_TIMEOUT_MIN_S: Final = 60.0
+_BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How much is asked of upstream at once, and how long it is waited for."""
+
+    connections: int = 128
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
+    retries: int = 3
+    backoff_s: float = 0.1
+
+
+class RetryBudget:
+    """Retries are earned: ten requests earn one, at most ten wait to be spent. A storm adds 10 % and no more."""
+
+    def __init__(self, *, requests_per_retry: int = 10, saved_max: int = 10) -> None:
+        self._price, self._earned_max = requests_per_retry, requests_per_retry * saved_max
+        self._earned = self._earned_max
+
+    def earn(self) -> None:
+        """A request begins."""
+        self._earned = min(self._earned_max, self._earned + 1)
+
+    def spend(self) -> bool:
+        """Take one retry; False when none is left."""
+        if self._earned < self._price:
+            return False
+        self._earned -= self._price
+        return True
+
+
+class Upstream:
+    """The upstream, between ``async with``. Implements :class:`cache.ports.Origin`.
+
+    Without explicit ``credentials``, aiobotocore finds (and refreshes) those of the usual AWS places; when there are
+    none, requests go unsigned. ``credentials_from`` says which, once the context is entered.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        tally: Tally,
+        *,
+        credentials: Credentials | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.address = address
+        self.credentials_from = "settings" if credentials else ""
+        self._tally, self._explicit, self._patience = tally, credentials, patience or Patience()
+        self._found: Any = None
+        self._budget = RetryBudget()
+        self._unversioned: set[str] = set()
+        self._session: aiohttp.ClientSession | None = None
+
+    # --- life
+
+    async def __aenter__(self) -> Self:
+        if self._explicit is None:
+            await self._find_credentials()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._patience.connections, ttl_dns_cache=30, keepalive_timeout=15.0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=PIECE_BYTES,
+            request_class=CleanRequest,
+            max_field_size=DOCUMENT_BYTES_MAX,
+            skip_auto_headers=_AUTOMATIC,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _find_credentials(self) -> None:
+        from aiobotocore.session import AioSession  # noqa: PLC0415 - half a second of imports that not all need
+
+        self._found = await AioSession().get_credentials()
+        self.credentials_from = f"aiobotocore: {self._found.method}" if self._found else "anonymous"
+
+    async def _credentials(self) -> Credentials | None:
+        if self._explicit is not None or self._found is None:
+            return self._explicit
+        try:
+            frozen = await self._found.get_frozen_credentials()
+        except Exception as error:  # botocore raises dozens of unrelated types when a refresh fails
+            raise UpstreamUnreachable(f"no fresh credentials: {type(error).__name__}") from error
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+
+    # --- the Origin
+
+    async def head(self, ref: ObjectRef) -> Entry:
+        """As Origin.head. An entry whose version has an empty ``etag`` must be neither kept nor fetched."""
+        query = f"versionId={encode_path(ref.version_id)}" if ref.version_id else ""
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        tail = "/" + encode_path(ref.key)
+        exchange = await self._ask(Outgoing("HEAD", ref.bucket, tail, query, headers, count=Count.UPSTREAM_HEADS))
+        try:
+            if exchange.status // 100 == 3:
+                raise UpstreamBroken(f"upstream answered {exchange.status} to HEAD")
+            if exchange.status != 200:
+                raise await exchange.refusal()
+            return self._entry(ref, exchange)
+        finally:
+            exchange.close()
+
+    def _entry(self, ref: ObjectRef, exchange: Exchange) -> Entry:
+        etag = exchange.header("etag")
+        if exchange.length is None or etag.startswith("W/") or not etag.strip('" '):
+            etag = ""
+        version_id = exchange.header("x-amz-version-id") or ref.version_id
+        size = exchange.length or 0
+        version = ObjectVersion(self.address.origin, ref.bucket, ref.key, etag, size, version_id)
+        return Entry(version, entry_headers(exchange.headers), checked_at=0.0, token=0)
+
+    @contextlib.asynccontextmanager
+    async def fetch(self, version: ObjectVersion, span: ByteSpan) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As Origin.fetch. A whole object is also held against the checksum that upstream states for it, if any."""
+        exchange = await self._ask_for(version, span)
+        whole = span.length == version.size
+        try:
+            await judge_answer(exchange, version, span)
+            async with contextlib.aclosing(exactly(exchange, span.length, whole=whole)) as pieces:
+                yield pieces
+        finally:
+            exchange.close()
+
+    async def _ask_for(self, version: ObjectVersion, span: ByteSpan) -> Exchange:
+        """The ranged GET. An account without the right to name version ids is asked without one: If-Match pins it."""
+        headers = {"if-match": version.etag, "range": f"bytes={span.start}-{span.stop - 1}"}
+        if span.length == version.size:
+            headers["x-amz-checksum-mode"] = "ENABLED"
+        plain = Outgoing("GET", version.bucket, "/" + encode_path(version.key), "", headers, count=Count.UPSTREAM_GETS)
+        if not version.version_id or version.bucket in self._unversioned:
+            return await self._ask(plain)
+        exchange = await self._ask(replace(plain, raw_query=f"versionId={encode_path(version.version_id)}"))
+        if exchange.status != 403:
+            return exchange
+        exchange.close()
+        without = await self._ask(plain)
+        if without.status in {200, 206}:
+            self._unversioned.add(version.bucket)
+        return without
+
+    async def _ask(self, outgoing: Outgoing) -> Exchange:
+        """As _exchange, but asked again while upstream is busy or hangs up. Raises UpstreamBusy in the end."""
+        self._budget.earn()
+        for attempt in range(self._patience.retries + 1):
+            fault, asked_wait_s = await self._try(outgoing)
+            if isinstance(fault, Exchange):
+                return fault
+            last = attempt == self._patience.retries or asked_wait_s > WAIT_MAX_S
+            if last or not self._budget.spend():
+                raise fault
+            backoff_s = min(WAIT_MAX_S, self._patience.backoff_s * 2**attempt)
+            await asyncio.sleep(asked_wait_s + random.uniform(0.0, backoff_s))  # noqa: S311 - jitter, no secret
+        raise AssertionError("unreachable")
+
+    async def _try(self, outgoing: Outgoing) -> tuple[Exchange | Fault, float]:
+        """An answer, or a fault after which asking again may help, and the seconds that upstream wants to be left."""
+        try:
+            exchange = await self._exchange(outgoing)
+        except HungUp as fault:
+            return fault, 0.0
+        if exchange.status not in _BUSY:
+            return exchange, 0.0
+        self._tally.add(Count.UPSTREAM_ERRORS)
+        with contextlib.suppress(Fault):
+            await exchange.document()
+        exchange.close()
+        wait = exchange.header("retry-after")
+        return UpstreamBusy(f"upstream answered {exchange.status}"), float(wait) if wait.isdecimal() else 0.0
+
+    # --- the wire
+
+    @contextlib.asynccontextmanager
+    async def send(self, outgoing: Outgoing) -> AsyncIterator[Exchange]:
+        """One request, sent once; the answer, whatever its status, once its head is there.
+
+        Raises UpstreamUnreachable, UpstreamBroken. Leaving the context before the body's end closes the connection,
+        and so ends a request whose body is still under way.
+        """
+        exchange = await self._exchange(outgoing)
+        try:
+            yield exchange
+        finally:
+            exchange.close()
+
+    async def _exchange(self, outgoing: Outgoing) -> Exchange:
+        self._tally.add(outgoing.count)
+        place, raw_path = self.address.place(outgoing.bucket, outgoing.tail)
+        headers = await self._sealed(outgoing, urlsplit(place).netloc, raw_path)
+        query = f"?{outgoing.raw_query}" if outgoing.raw_query else ""
+        try:
+            response = await self._request(outgoing, URL(f"{place}{raw_path}{query}", encoded=True), headers)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._tally.add(Count.UPSTREAM_ERRORS)
+            raise fault_of(error) from error
+        return Exchange(response, self._tally)
+
+    async def _request(self, outgoing: Outgoing, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """On a connection that is at rest; one that is not was closed, and another is taken."""
+        if self._session is None:
+            raise UpstreamUnreachable("the upstream is not open")
+        for _ in range(self._patience.connections):
+            with contextlib.suppress(BytesAtRest):
+                return await self._session.request(
+                    outgoing.method,
+                    url,
+                    headers=headers,
+                    data=outgoing.body,
+                    allow_redirects=False,
+                    timeout=self._timeout(outgoing),
+                )
+        raise HungUp("no connection is at rest")
+
+    async def _sealed(self, outgoing: Outgoing, host: str, raw_path: str) -> dict[str, str]:
+        """The headers with host, length and signature."""
+        headers = {"host": host, "accept-encoding": "identity", **outgoing.headers}
+        if outgoing.body is not None and outgoing.length is not None:
+            headers["content-length"] = str(outgoing.length)
+        credentials = await self._credentials()
+        if credentials is not None:
+            region, now = self.address.region, time.time()
+            query, payload = outgoing.raw_query, outgoing.payload_hash
+            headers |= sign(outgoing.method, raw_path, query, headers, payload, credentials, region, now)
+        elif outgoing.payload_hash.startswith("STREAMING-"):
+            headers["x-amz-content-sha256"] = outgoing.payload_hash
+        return headers
+
+    def _timeout(self, outgoing: Outgoing) -> aiohttp.ClientTimeout:
+        patience = self._patience
+        read_s = patience.read_timeout_s
+        if outgoing.count is Count.UPSTREAM_FORWARDS:
+            read_s = max(read_s, FORWARD_TIMEOUT_MIN_S)
+        return aiohttp.ClientTimeout(
+            total=None,
+            connect=patience.connect_timeout_s + read_s,
+            sock_connect=patience.connect_timeout_s,
+            sock_read=read_s,
+        )

@@ -1,0 +1,422 @@
+"""The Origin over real sockets: right bytes, or a fault; against a fake S3 and against raw bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cache.faults import (
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamFault,
+    UpstreamRefused,
+    UpstreamUnreachable,
+    VersionChanged,
+)
+from cache.ports import Origin
+from cache.tally import Count, Tally
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
+from gateway.exchange import Address
+from gateway.s3.sigv4 import Credentials
+from gateway.upstream import Patience, RetryBudget, Upstream
+from tests.doubles.bodies import body_of
+from tests.doubles.fake_s3 import Call, FakeS3
+from tests.doubles.fake_s3_door import checks_signatures
+from tests.doubles.raw_upstream import RawUpstream
+from tests.doubles.shelf import checksum_of
+
+KEYS = Credentials("AKUP", "secret-up")
+QUICK = Patience(connections=8, connect_timeout_s=2.0, read_timeout_s=2.0, retries=3, backoff_s=0.001)
+MIB = 1 << 20
+ODD_KEYS = [
+    "a/../k",
+    "a//b",
+    "./k",
+    "k%2Fx",
+    "plus+and space",
+    "ünï/codé",
+    "~t'(x)!*",
+    "a?b=c&d",
+    "k#x",
+    "%41",
+    "tab\tkey",
+]
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeS3]:
+    async with FakeS3(verify=checks_signatures({"AKUP": KEYS})) as fake:
+        fake.shelf.buckets.setdefault("bkt", {})
+        yield fake
+
+
+@pytest.fixture
+async def upstream(fake: FakeS3) -> AsyncIterator[Upstream]:
+    async with Upstream(Address(fake.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream:
+        yield upstream
+
+
+async def read(
+    upstream: Upstream, version: ObjectVersion, span: ByteSpan, received: list[bytes] | None = None
+) -> bytes:
+    received = [] if received is None else received
+    async with upstream.fetch(version, span) as pieces:
+        async for piece in pieces:
+            received.append(piece)
+    return b"".join(received)
+
+
+async def test_it_is_an_origin(upstream: Upstream) -> None:
+    origin: Origin = upstream
+    assert origin is upstream
+
+
+async def test_a_head_becomes_an_entry(fake: FakeS3, upstream: Upstream) -> None:
+    stored = fake.shelf.put("bkt", "k", b"hello", {"content-type": "text/plain", "x-amz-meta-a": "ü"})
+    entry = await upstream.head(ObjectRef("bkt", "k"))
+    assert entry.version == ObjectVersion(fake.endpoint, "bkt", "k", stored.etag, 5)
+    assert entry.header("content-type") == "text/plain"
+    assert entry.header("x-amz-meta-a") == "ü"
+    assert (entry.token, entry.checked_at) == (0, 0.0)
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+async def test_keys_arrive_as_they_are(fake: FakeS3, upstream: Upstream, key: str) -> None:
+    fake.shelf.put("bkt", key, key.encode() * 3)
+    entry = await upstream.head(ObjectRef("bkt", key))
+    assert await read(upstream, entry.version, ByteSpan(1, entry.version.size)) == (key.encode() * 3)[1:]
+    assert {call.key for call in fake.calls} == {key}
+
+
+async def test_ranges_come_in_pieces_as_they_arrive(fake: FakeS3, upstream: Upstream) -> None:
+    stored = fake.shelf.generate("bkt", "big", 3 * MIB)
+    version = (await upstream.head(ObjectRef("bkt", "big"))).version
+    async with upstream.fetch(version, ByteSpan(MIB, 2 * MIB)) as pieces:
+        received = [piece async for piece in pieces]
+    assert b"".join(received) == body_of("big", stored.version, MIB, 2 * MIB)
+    assert max(map(len, received)) <= 256 * 1024
+    assert fake.calls_of("GET", "big") == [Call("GET", "bkt", "big", (MIB, 2 * MIB), 206)]
+    assert fake.seen[-1].headers["if-match"] == stored.etag
+    assert fake.seen[-1].headers["accept-encoding"] == "identity"
+
+
+async def test_an_encoded_object_is_not_decoded(fake: FakeS3, upstream: Upstream) -> None:
+    fake.shelf.put("bkt", "z", b"not really gzip", {"content-encoding": "gzip"})
+    version = (await upstream.head(ObjectRef("bkt", "z"))).version
+    assert await read(upstream, version, ByteSpan(0, version.size)) == b"not really gzip"
+
+
+async def test_a_named_version_is_fetched(fake: FakeS3, upstream: Upstream) -> None:
+    fake.shelf.versioned.add("bkt")
+    old = fake.shelf.put("bkt", "k", b"old body")
+    fake.shelf.put("bkt", "k", b"new body")
+    version = (await upstream.head(ObjectRef("bkt", "k", old.version_id))).version
+    assert version.version_id == old.version_id
+    assert await read(upstream, version, ByteSpan(0, 8)) == b"old body"
+
+
+async def test_without_the_right_to_name_versions_the_current_one_is_read(fake: FakeS3, upstream: Upstream) -> None:
+    fake.shelf.versioned.add("bkt")
+    fake.shelf.put("bkt", "k", b"some body")
+    version = (await upstream.head(ObjectRef("bkt", "k"))).version
+    fake.trouble(method="GET", status=403, code="AccessDenied", times=1)
+    assert await read(upstream, version, ByteSpan(0, 4)) == b"some"
+    assert await read(upstream, version, ByteSpan(4, 9)) == b" body"
+    assert [call.status for call in fake.calls_of("GET", "k")] == [403, 206, 206]
+
+
+async def test_refusals_carry_upstreams_document(fake: FakeS3, upstream: Upstream) -> None:
+    with pytest.raises(UpstreamRefused) as refused:
+        await upstream.head(ObjectRef("bkt", "nothing"))
+    assert (refused.value.status, refused.value.body) == (404, b"")
+    with pytest.raises(UpstreamRefused) as refused:
+        await read(upstream, ObjectVersion(fake.endpoint, "bkt", "nothing", '"e"', 10), ByteSpan(0, 4))
+    assert refused.value.status == 404
+    assert b"<Code>NoSuchKey</Code>" in refused.value.body
+    assert "content-length" not in dict(refused.value.headers)
+
+
+async def test_an_overwritten_object_is_a_changed_version(fake: FakeS3, upstream: Upstream) -> None:
+    fake.shelf.put("bkt", "k", b"version one")
+    version = (await upstream.head(ObjectRef("bkt", "k"))).version
+    fake.shelf.put("bkt", "k", b"version two")
+    with pytest.raises(VersionChanged):
+        await read(upstream, version, ByteSpan(0, 4))
+
+
+@pytest.mark.parametrize("etag", ["", '""', 'W/"weak"'])
+async def test_what_nothing_can_pin_is_marked(etag: str) -> None:
+    lines = ["HTTP/1.1 200 OK", "Content-Length: 4", *([f"ETag: {etag}"] if etag else [])]
+    assert (await _head_of("\r\n".join(lines).encode() + b"\r\n\r\n")).version.etag == ""
+
+
+async def test_a_head_without_a_length_is_marked() -> None:
+    entry = await _head_of(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nTransfer-Encoding: chunked\r\n\r\n')
+    assert (entry.version.etag, entry.version.size) == ("", 0)
+
+
+async def _head_of(answer: bytes) -> Entry:
+    async with RawUpstream() as raw, Upstream(Address(raw.endpoint), Tally(), credentials=KEYS) as upstream:
+        raw.answer(answer)
+        return await upstream.head(ObjectRef("bkt", "k"))
+
+
+# --- broken answers
+
+F02 = ["shifted", "short", "longer", "total", "no_range", "whole", "etag", "no_etag"]
+
+
+@pytest.mark.parametrize("wrong", F02)
+async def test_a_wrong_range_is_refused(fake: FakeS3, upstream: Upstream, wrong: str) -> None:
+    fake.shelf.generate("bkt", "k", 4096)
+    version = (await upstream.head(ObjectRef("bkt", "k"))).version
+    fake.trouble(method="GET", wrong=wrong)
+    for _ in range(20):
+        with pytest.raises((UpstreamBroken, VersionChanged)):
+            await read(upstream, version, ByteSpan(100, 1100))
+
+
+@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"])
+async def test_a_whole_object_is_held_against_its_checksum(fake: FakeS3, upstream: Upstream, algorithm: str) -> None:
+    body = body_of("k", 1, 0, 300_000)
+    fake.shelf.put("bkt", "k", body, {f"x-amz-checksum-{algorithm}": checksum_of(algorithm, body)})
+    version = (await upstream.head(ObjectRef("bkt", "k"))).version
+    fake.trouble(method="GET", wrong="whole")
+    assert await read(upstream, version, ByteSpan(0, 300_000)) == body
+    fake.calm()
+    fake.shelf.find("bkt", "k").body = b"\0" + body[1:]  # type: ignore[union-attr]  # it was just put
+    fake.trouble(method="GET", wrong="whole")
+    received: list[bytes] = []
+    with pytest.raises(UpstreamBroken):
+        await read(upstream, version, ByteSpan(0, 300_000), received)
+    assert sum(map(len, received)) < 300_000
+
+
+async def test_a_200_will_do_for_the_whole_object(fake: FakeS3, upstream: Upstream) -> None:
+    fake.shelf.put("bkt", "k", b"whole")
+    version = (await upstream.head(ObjectRef("bkt", "k"))).version
+    fake.trouble(method="GET", wrong="whole")
+    assert await read(upstream, version, ByteSpan(0, 5)) == b"whole"
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_cut_body_never_ends_tidily(fake: FakeS3, upstream: Upstream, *, reset: bool) -> None:
+    size = 300_000
+    fake.shelf.generate("bkt", "k", size)
+    version = (await upstream.head(ObjectRef("bkt", "k"))).version
+    for cut in random.Random(7).sample(range(size), 50):
+        fake.calm()
+        fake.trouble(method="GET", cut_after=cut, reset=reset)
+        received: list[bytes] = []
+        with pytest.raises((UpstreamBroken, UpstreamUnreachable)):
+            await read(upstream, version, ByteSpan(0, size), received)
+        assert sum(map(len, received)) <= cut
+
+
+HEAD = b'HTTP/1.1 206 Partial Content\r\nETag: "e"\r\nContent-Range: bytes 0-9/20\r\n'
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+SIZED = HEAD + b"Content-Length: 10\r\n\r\n"
+BROKEN = {
+    "close-delimited": (HEAD + b"\r\n0123456789",),
+    "short": (SIZED + b"012345678",),
+    "chunked, cut in data": (CHUNKED + b"a\r\n01234",),
+    "chunked, cut before the last chunk": (CHUNKED + b"a\r\n0123456789\r\n",),
+    "chunked, too long": (CHUNKED + b"b\r\n01234567890\r\n0\r\n\r\n",),
+    "chunked, too short": (CHUNKED + b"9\r\n012345678\r\n0\r\n\r\n",),
+    "chunked, garbage": (CHUNKED + b"xyz\r\n0123456789\r\n0\r\n\r\n",),
+    "announced longer": (HEAD + b"Content-Length: 11\r\n\r\n01234567890",),
+    "two lengths": (HEAD + b"Content-Length: 10\r\nContent-Length: 9\r\n\r\n0123456789",),
+    "length and chunked": (HEAD + b"Content-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n0123456789",),
+    "garbage": (b"nonsense\r\n\r\n",),
+    "redirect": (b"HTTP/1.1 307 Moved\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n",),
+    "not modified": (b'HTTP/1.1 304 Not Modified\r\nETag: "e"\r\n\r\n0123456789',),
+    "no content": (b'HTTP/1.1 204 No Content\r\nETag: "e"\r\n\r\n',),
+    "multipart": (
+        b'HTTP/1.1 206 P\r\nETag: "e"\r\nContent-Type: multipart/byteranges; boundary=x\r\nContent-Length: 10\r\n\r\n'
+        b"0123456789",
+    ),
+    "nothing": (b"",),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_broken_framing_is_a_fault(broken: str) -> None:
+    async with RawUpstream() as raw, Upstream(Address(raw.endpoint), Tally(), patience=QUICK, credentials=KEYS) as up:
+        raw.answer(*BROKEN[broken], then="fin")
+        received: list[bytes] = []
+        with pytest.raises(UpstreamFault):
+            await read(up, ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20), ByteSpan(0, 10), received)
+        assert sum(map(len, received)) < 10
+
+
+@pytest.mark.parametrize("then", ["keep", "fin"])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (SIZED + b"0123456789",),
+        (SIZED, b"01234", b"56789"),
+        (CHUNKED + b"5\r\n01234\r\n", b"5\r\n56789\r\n0\r\n\r\n"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + SIZED + b"0123456789",),
+    ],
+)
+async def test_sound_framing_is_read(pieces: tuple[bytes, ...], then: str) -> None:
+    async with RawUpstream() as raw, Upstream(Address(raw.endpoint), Tally(), patience=QUICK, credentials=KEYS) as up:
+        raw.answer(*pieces, then=then)  # type: ignore[arg-type]  # the parameters are its literals
+        version = ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20)
+        for _ in range(3):
+            assert await read(up, version, ByteSpan(0, 10)) == b"0123456789"
+
+
+@pytest.mark.parametrize("extra", [b"garbage", SIZED + b"XXXXXXXXXX", SIZED, b"HTTP/1.1 2"])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_bytes_beyond_the_body_never_reach_the_next_answer(
+    fake: FakeS3, upstream: Upstream, extra: bytes, *, at_once: bool
+) -> None:
+    async with RawUpstream() as raw, Upstream(Address(raw.endpoint), Tally(), patience=QUICK, credentials=KEYS) as up:
+        version = ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20)
+        raw.answer(*((SIZED + b"0123456789" + extra,) if at_once else (SIZED, b"0123456789", extra)))
+        for number in range(1, 11):
+            with contextlib.suppress(UpstreamBroken):
+                assert await read(up, version, ByteSpan(0, 10)) == b"0123456789"
+            await raw.answered(number)
+            await _turn_the_loop(fake, upstream)
+
+
+async def _turn_the_loop(fake: FakeS3, upstream: Upstream) -> None:
+    """A round trip elsewhere: whatever lies in this process's sockets has been read when it is over."""
+    fake.shelf.put("bkt", "k", b"body")
+    await upstream.head(ObjectRef("bkt", "k"))
+
+
+# --- patience
+
+
+async def test_busy_is_asked_again(fake: FakeS3, upstream: Upstream) -> None:
+    fake.shelf.put("bkt", "k", b"body")
+    fake.trouble(status=503, times=2)
+    version = (await upstream.head(ObjectRef("bkt", "k"))).version
+    assert [call.status for call in fake.calls] == [503, 503, 200]
+    fake.trouble(status=429, times=1)
+    assert await read(upstream, version, ByteSpan(0, 4)) == b"body"
+
+
+async def test_busy_in_the_end(fake: FakeS3, upstream: Upstream) -> None:
+    fake.trouble(status=503)
+    for _ in range(20):
+        with pytest.raises(UpstreamBusy):
+            await upstream.head(ObjectRef("bkt", "k"))
+    assert len(fake.calls) <= 20 + 10 + 2
+
+
+async def test_a_long_retry_after_is_not_waited_for(fake: FakeS3, upstream: Upstream) -> None:
+    fake.trouble(status=503, headers={"retry-after": "30"})
+    with pytest.raises(UpstreamBusy):
+        await upstream.head(ObjectRef("bkt", "k"))
+    assert len(fake.calls) == 1
+
+
+async def test_a_hang_up_before_the_answer_is_asked_again(fake: FakeS3, upstream: Upstream) -> None:
+    fake.shelf.put("bkt", "k", b"body")
+    fake.trouble(drop=True, times=3)
+    assert (await upstream.head(ObjectRef("bkt", "k"))).version.size == 4
+
+
+async def test_nobody_listens() -> None:
+    async with FakeS3() as gone:
+        endpoint = gone.endpoint
+    async with Upstream(Address(endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream:
+        with pytest.raises(UpstreamUnreachable):
+            await upstream.head(ObjectRef("bkt", "k"))
+
+
+async def test_silence_is_unreachable(fake: FakeS3) -> None:
+    fake.shelf.generate("bkt", "k", 1000)
+    patience = Patience(read_timeout_s=0.2, retries=0)
+    async with Upstream(Address(fake.endpoint), Tally(), credentials=KEYS, patience=patience) as upstream:
+        version = (await upstream.head(ObjectRef("bkt", "k"))).version
+        async with fake.held("k"):
+            with pytest.raises(UpstreamUnreachable):
+                await read(upstream, version, ByteSpan(0, 10))
+
+
+async def test_a_cancelled_fetch_frees_its_place_and_keeps_no_connection(fake: FakeS3) -> None:
+    fake.shelf.generate("bkt", "k", 8 * MIB)
+    one = Patience(connections=1, connect_timeout_s=5.0, read_timeout_s=5.0)
+    async with Upstream(Address(fake.endpoint), Tally(), credentials=KEYS, patience=one) as upstream:
+        version = (await upstream.head(ObjectRef("bkt", "k"))).version
+        for _ in range(3):
+            async with upstream.fetch(version, ByteSpan(0, 8 * MIB)) as pieces:
+                await anext(pieces)
+        async with fake.held("k"):
+            reader = asyncio.create_task(read(upstream, version, ByteSpan(0, 8)))
+            await fake.waiting("k", 5)
+            reader.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reader
+        assert len(await read(upstream, version, ByteSpan(0, 8))) == 8
+
+
+async def test_what_is_counted(fake: FakeS3) -> None:
+    fake.shelf.generate("bkt", "k", 1000)
+    tally = Tally()
+    async with Upstream(Address(fake.endpoint), tally, credentials=KEYS, patience=QUICK) as upstream:
+        version = (await upstream.head(ObjectRef("bkt", "k"))).version
+        await read(upstream, version, ByteSpan(0, 100))
+        fake.trouble(status=500, times=1)
+        await read(upstream, version, ByteSpan(0, 100))
+    counted = {name: tally.words[name] for name in (Count.UPSTREAM_HEADS, Count.UPSTREAM_GETS, Count.UPSTREAM_ERRORS)}
+    assert counted == {Count.UPSTREAM_HEADS: 1, Count.UPSTREAM_GETS: 3, Count.UPSTREAM_ERRORS: 1}
+    assert tally.words[Count.UPSTREAM_BYTES] >= 200
+
+
+# --- who asks, and where
+
+
+async def test_credentials_of_the_environment(fake: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKUP")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-up")
+    fake.shelf.put("bkt", "k", b"body")
+    async with Upstream(Address(fake.endpoint), Tally(), patience=QUICK) as upstream:
+        assert upstream.credentials_from == "aiobotocore: env"
+        assert (await upstream.head(ObjectRef("bkt", "k"))).version.size == 4
+
+
+async def test_nobody_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    empty = str(tmp_path_factory.mktemp("aws") / "none")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", empty)
+    monkeypatch.setenv("AWS_CONFIG_FILE", empty)
+    async with FakeS3() as fake, Upstream(Address(fake.endpoint), Tally(), patience=QUICK) as upstream:
+        fake.shelf.put("bkt", "k", b"body")
+        assert upstream.credentials_from == "anonymous"
+        await upstream.head(ObjectRef("bkt", "k"))
+        assert "authorization" not in fake.seen[-1].headers
+
+
+@pytest.mark.parametrize(
+    ("address", "bucket", "placed"),
+    [
+        (Address("", "eu-west-1"), "bkt", ("https://s3.eu-west-1.amazonaws.com", "/bkt/k")),
+        (Address("", "eu-west-1", path_style=False), "bkt", ("https://bkt.s3.eu-west-1.amazonaws.com", "/k")),
+        (Address("", "eu-west-1", path_style=False), "b.k.t", ("https://s3.eu-west-1.amazonaws.com", "/b.k.t/k")),
+        (Address("http://h:1/", path_style=False), "b.k.t", ("http://b.k.t.h:1", "/k")),
+        (Address("http://h:1/base/"), "bkt", ("http://h:1", "/base/bkt/k")),
+        (Address("http://h:1"), "", ("http://h:1", "/")),
+    ],
+)
+def test_where_a_key_is(address: Address, bucket: str, placed: tuple[str, str]) -> None:
+    assert address.place(bucket, "/k") == placed
+
+
+def test_retries_are_earned() -> None:
+    budget = RetryBudget()
+    assert sum(budget.spend() for _ in range(20)) == 10
+    for _ in range(10):
+        budget.earn()
+    assert [budget.spend(), budget.spend()] == [True, False]
