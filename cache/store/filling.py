@@ -68,6 +68,10 @@ class FileWriter:
         """The temporary file."""
         return self._path
 
+    def unit_hash(self, unit: int) -> int:
+        """The hash of a unit whose last byte was appended."""
+        return self._hashes[unit] if unit < len(self._hashes) else self._unit.intdigest()
+
     def append(self, data: bytes | bytearray | memoryview) -> None:
         """Add payload. Raises DiskFull, DiskFailed, and OwnFault for more bytes than the chunk has."""
         view = memoryview(data).cast("B")

@@ -70,6 +70,9 @@ class MemoryWriter:
     def path(self) -> str:
         return f"/proc/self/fd/{self._reader.fd}"
 
+    def unit_hash(self, unit: int) -> int:
+        return self._reader.unit_hash(unit)
+
     def append(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data).cast("B")
         self._store.refuse()
