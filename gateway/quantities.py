@@ -49,19 +49,23 @@ def parse_rate(value: object) -> float:
     return amount
 
 
+def _three_digits(number: float) -> str:
+    return f"{number:.3g}" if number < 99.95 else f"{number:.0f}"
+
+
 def render_bytes(count: float) -> str:
     """``count`` bytes for people, in powers of 1024: ``8 MiB``, ``1.5 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if count < 1024:
-            return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
+            return f"{_three_digits(count)} {unit}"
         count /= 1024
-    return f"{count:.3g} PiB"
+    return f"{_three_digits(count)} PiB"
 
 
 def render_rate(rate: float) -> str:
     """``rate`` bytes per second for people, in powers of 1000: ``7 GB/s``."""
     for unit in ("B/s", "kB/s", "MB/s", "GB/s"):
         if rate < 1000:
-            return f"{rate:.3g} {unit}"
+            return f"{_three_digits(rate)} {unit}"
         rate /= 1000
-    return f"{rate:.3g} TB/s"
+    return f"{_three_digits(rate)} TB/s"
