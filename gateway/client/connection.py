@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import weakref
 from typing import Final
 
 from gateway.client.endpoint import Gateway
@@ -42,6 +43,7 @@ class Connection:
         except (OSError, ssl.SSLError) as error:
             host, port = gateway.address
             raise ConnectionLost(f"cannot connect to {host}:{port}: {error}", answered=False) from error
+        weakref.finalize(self, self._socket.close).atexit = False  # a reader that nobody closed leaks nothing
 
     @property
     def reusable(self) -> bool:
@@ -138,6 +140,7 @@ class Connection:
             chunk = bytearray(size + 2)
             self._left = size + 2
             self.receive_into(memoryview(chunk))
+            self._left = None  # nothing is whole before the last chunk
             body += chunk[:-2]
         while self._receive_until(b"\r\n"):
             pass

@@ -12,9 +12,8 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.client.endpoint import Gateway
-from gateway.s3.sigv4 import Credentials, sign
+from gateway.s3.sigv4 import EMPTY_SHA256, Credentials, sign
 
-EMPTY_SHA256: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 PATH_SAFE: Final = "/-_.~"
 
 
@@ -35,7 +34,7 @@ class Request:
     @property
     def asked(self) -> str:
         """What an error message calls it."""
-        return f"{self.method} {self.bucket}/{self.key}".rstrip("/")
+        return f"{self.method} {self.bucket}/{self.key}".rstrip("/ ")
 
     def render(self, gateway: Gateway, now: float) -> bytes:
         """The request's bytes, signed as of ``now`` (seconds since the epoch) when there are credentials."""

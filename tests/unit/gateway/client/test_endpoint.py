@@ -60,7 +60,7 @@ def test_an_endpoint_says_where_to_connect(endpoint: str, address: tuple[str, in
     ],
 )
 def test_bad_settings_are_refused(bad: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="endpoint|at least|ASCII"):
+    with pytest.raises(ValueError, match=r"endpoint|at least|ASCII"):
         find_gateway({}, **bad)
 
 
@@ -79,7 +79,7 @@ def test_a_location_names_bucket_and_key(location: str, bucket: str, key: str) -
 
 @pytest.mark.parametrize("location", ["http://b/k", "s3:///k", ""])
 def test_no_location(location: str) -> None:
-    with pytest.raises(ValueError, match="expected|no bucket"):
+    with pytest.raises(ValueError, match=r"expected|no bucket"):
         split_location(location)
 
 

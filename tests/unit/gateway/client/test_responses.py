@@ -9,14 +9,17 @@ from gateway.client.responses import BadAnswer, Head, Request, parse_head
 
 
 def test_a_head_is_parsed() -> None:
-    head = parse_head(b'HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nETag:  "x" \r\nContent-Range: bytes 10-14/20')
+    head = parse_head(
+        b'HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nETag:  "x" \r\nContent-Range: bytes 10-14/20'
+    )
     assert (head.status, head.length, head.total, head.first) == (206, 5, 20, 10)
     assert head.headers["etag"] == '"x"'
     assert head.keeps_alive
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"SSH-2.0", b"HTTP/1.1 2x0 OK", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\nno colon", b"HTTP/1.1 200\r\n a: b"]
+    "raw",
+    [b"", b"SSH-2.0", b"HTTP/1.1 2x0 OK", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\nno colon", b"HTTP/1.1 200\r\n a: b"],
 )
 def test_what_is_no_head(raw: bytes) -> None:
     with pytest.raises(BadAnswer):

@@ -75,7 +75,14 @@ def test_neighbours_with_one_key_make_a_sample() -> None:
 
 @pytest.mark.parametrize(
     ("name", "split"),
-    [("a/b.c.d", ("a/b", "c.d")), ("b.", None), (".b", None), ("b", None), ("a.b/c", None), ("a.b/c.D", ("a.b/c", "d"))],
+    [
+        ("a/b.c.d", ("a/b", "c.d")),
+        ("b.", None),
+        (".b", None),
+        ("b", None),
+        ("a.b/c", None),
+        ("a.b/c.D", ("a.b/c", "d")),
+    ],
 )
 def test_names_are_split_at_the_first_dot(name: str, split: tuple[str, str] | None) -> None:
     assert split_name(name) == split
