@@ -21,7 +21,7 @@ class StaticMembers:
         """The one view."""
         return self._view
 
-    def watch(self, changed: Callable[[View], None]) -> Callable[[], None]:  # noqa: ARG002: the port's signature
+    def watch(self, changed: Callable[[View], None]) -> Callable[[], None]:  # noqa: ARG002 - the port's signature
         """Nothing ever changes: ``changed`` is not kept."""
         return _nothing
 

@@ -1,1 +1,1 @@
-"""The other workers: the protocol between them, its client and its server."""
+"""Between workers: chunks relayed from their owners, fills read along, invalidations, leases."""

@@ -1,0 +1,134 @@
+"""Reading along: another worker of this node fills a chunk, and we read the same file while it grows.
+
+The owning worker says where its file is (or that the chunk is sealed by now), then how far it is verified, with the
+hashes of the units done. We open the file ourselves: its pages are the machine's, so nothing is copied. A file that
+was renamed into the store between the two is found there.
+
+An :class:`Along` is a ``cache.ports.ChunkReader``: shared by whoever holds it, and when the last holder lets it go its
+descriptor closes and an unfinished exchange is cut (the fill goes on). It reads the owner's reports only when someone
+waits in ``reached``; one waiter reads for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from cache.chunks import UNIT_BYTES, Chunk
+from cache.faults import PeerFault, PeerLied, PeerRefused
+from cache.peers.frames import Ended, Filling, Message, Progress, Sealed
+from cache.peers.link import Link
+from cache.peers.pool import Pool
+from cache.peers.relay import accepted, ask_for, ended_by, next_answer
+from cache.ports import ChunkReader
+from cache.versions import ByteSpan
+from cache.views import Owner
+
+Find = Callable[[Chunk], ChunkReader | None]
+
+
+async def open_along(pool: Pool, owner: Owner, chunk: Chunk, find: Find) -> ChunkReader:
+    """A reader on the file that ``owner`` fills or has filled. Raises any PeerFault."""
+    request = ask_for(chunk, ByteSpan(0, chunk.length), same_node=True)
+    link = await accepted(pool, owner, request)
+    try:
+        answer = await next_answer(pool, link)
+        if isinstance(answer, Filling):
+            return Along(pool, owner, chunk, link, os.open(answer.path, os.O_RDONLY | os.O_CLOEXEC))
+        if not isinstance(answer, Sealed):
+            raise ended_by(answer, pool, owner, link)
+        if not isinstance(ended := await next_answer(pool, link), Ended):
+            raise ended_by(ended, pool, owner, link)
+        pool.give(owner, link)
+    except FileNotFoundError:
+        link.abort()  # sealed, or given up, since it told us
+    except OSError as error:
+        link.abort()
+        raise PeerRefused(f"its file cannot be opened: {error}") from error
+    except asyncio.CancelledError:
+        link.abort()
+        raise
+    reader = find(chunk)
+    if reader is None:
+        raise PeerRefused("the chunk is sealed, and not in the store")
+    return reader
+
+
+class Along:
+    """See the theory. It owns ``fd`` and, until the owner's end, the link."""
+
+    def __init__(self, pool: Pool, owner: Owner, chunk: Chunk, link: Link, fd: int) -> None:
+        self._pool, self._owner = pool, owner
+        self._link: Link | None = link
+        self._fd = fd
+        self._length = chunk.length
+        self._bound = 0
+        self._hashes: list[int] = []
+        self._fault: PeerFault | None = None
+        self._turn = asyncio.Lock()
+
+    def __del__(self) -> None:
+        if self._link is not None:
+            self._link.abort()
+        os.close(self._fd)
+
+    @property
+    def fd(self) -> int:
+        """The growing file, open for reading."""
+        return self._fd
+
+    @property
+    def length(self) -> int:
+        """Payload bytes of the whole chunk."""
+        return self._length
+
+    async def reached(self, position: int) -> int:
+        """As ``ChunkReader.reached``. Raises any PeerFault."""
+        while self._bound <= position:
+            async with self._turn:
+                if self._bound <= position:
+                    await self._hear()
+        return self._bound
+
+    def ready(self, span: ByteSpan) -> bool:
+        """Whether the span has arrived; it was written a moment ago, so its pages are in memory."""
+        return span.stop <= self._bound
+
+    def unit_hash(self, unit: int) -> int:
+        """The xxh3-64 of a unit whose end has been reached."""
+        return self._hashes[unit]
+
+    async def _hear(self) -> None:
+        """One more report of the owner."""
+        if self._fault is not None:
+            raise self._fault
+        if self._link is None:
+            raise PeerLied("the owner ended early")
+        try:
+            self._take(await next_answer(self._pool, self._link), self._link)
+            if self._bound == self._length and self._link is not None:
+                self._take(await next_answer(self._pool, self._link), self._link)
+        except PeerFault as fault:
+            self._fault = fault
+            if self._link is not None:
+                self._link.abort()
+                self._link = None
+            raise
+
+    def _take(self, answer: Message, link: Link) -> None:
+        if not isinstance(answer, Progress):
+            self._link = None
+            if not isinstance(answer, Ended):
+                raise ended_by(answer, self._pool, self._owner, link)
+            self._pool.give(self._owner, link)
+            return
+        self._hashes.extend(answer.hashes)
+        if not self._bound < answer.received <= self._length or len(self._hashes) < self._units_done(answer.received):
+            raise PeerLied(f"progress from {self._bound} to {answer.received} of {self._length}")
+        if os.fstat(self._fd).st_size < answer.received:
+            raise PeerRefused("the file is shorter than its fill")
+        self._bound = answer.received
+
+    def _units_done(self, received: int) -> int:
+        return received // UNIT_BYTES + (received == self._length and received % UNIT_BYTES > 0)

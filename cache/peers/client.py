@@ -1,0 +1,120 @@
+"""The other workers, as the cache sees them: implements ``cache.ports.Peers`` over the peer protocol.
+
+It owns the links (``pool``), a breaker for every node that it relays from, the tasks that keep leases and the telling
+of invalidations (``leasing``). A node's breaker counts relays only: leases and invalidations need the truth each time.
+Start it on the loop that uses it; ``close`` ends every task and link. The bytes of relays are counted here, relays and
+errors by the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from cache.chunks import Chunk
+from cache.faults import PeerFault, PeerLied, PeerUnreachable
+from cache.peers.along import Find, open_along
+from cache.peers.blame import fault_of
+from cache.peers.breaker import Breaker
+from cache.peers.frames import AskStatus, Failed, Status
+from cache.peers.leasing import Grants, Held, Herald, LeaseKeeper
+from cache.peers.pool import Patience, Pool
+from cache.peers.reaching import reach
+from cache.peers.relay import Relay
+from cache.ports import ChunkReader, Clock, Members
+from cache.tally import Tally
+from cache.versions import ByteSpan, ObjectRef
+from cache.views import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What leases work with: those granted by this node, those held by this worker, and how the node distrusts all."""
+
+    grants: Grants
+    held: Held
+    distrust: Callable[[], None]
+    lease_s: float = 5.0
+
+
+class PeersClient:
+    """See the theory. ``find`` looks a chunk up in the local store. Raises ValueError for a short secret."""
+
+    def __init__(  # noqa: PLR0913 - what it works with, by name
+        self,
+        *,
+        me: Owner,
+        members: Members,
+        secret: bytes,
+        trust: Trust,
+        find: Find,
+        clock: Clock,
+        tally: Tally,
+        patience: Patience | None = None,
+    ) -> None:
+        self._me = me
+        self._members, self._clock, self._tally, self._find = members, clock, tally, find
+        self._trust = trust
+        self._pool = Pool(me.node_id, members, secret, patience or Patience())
+        self._breakers: dict[str, Breaker] = {}
+        worker = (me.node_id, me.worker)
+        self._herald = Herald(pool=self._pool, members=members, me=worker, grants=trust.grants, clock=clock)
+        self._keeper = LeaseKeeper(
+            pool=self._pool,
+            members=members,
+            me=worker,
+            grants=trust.grants,
+            held=trust.held,
+            distrust=trust.distrust,
+            clock=clock,
+            lease_s=trust.lease_s,
+        )
+
+    def start(self) -> None:
+        """Begin to keep leases."""
+        self._keeper.start()
+
+    async def close(self) -> None:
+        """End every task and cut every link."""
+        await self._keeper.close()
+        await self._pool.close()
+
+    async def along(self, owner: Owner, chunk: Chunk) -> ChunkReader:
+        """As ``Peers.along``."""
+        return await open_along(self._pool, owner, chunk, self._find)
+
+    def relay(
+        self, owner: Owner, chunk: Chunk, span: ByteSpan
+    ) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
+        """As ``Peers.relay``. Raises PeerUnreachable here when the owner's breaker is open."""
+        breaker = self._breakers.setdefault(owner.node_id, Breaker())
+        if not breaker.allows(self._clock.monotonic()):
+            raise PeerUnreachable(f"node {owner.node_id} fails too often; not asked")
+        return Relay(self._pool, owner, (chunk, span), self._tally, lambda fault: self._report(breaker, fault))
+
+    async def invalidate(self, refs: Sequence[ObjectRef]) -> None:
+        """As ``Peers.invalidate``. A caller that is cancelled has told some members and not others."""
+        await self._herald.tell(refs, within_s=min(2.0, self._trust.lease_s / 2))
+
+    def trusted(self) -> bool:
+        """As ``Peers.trusted``; a comparison."""
+        return self._trust.held.trusted(self._clock.monotonic())
+
+    async def status(self, node_id: str) -> bytes:
+        """A node's status document (JSON). Raises any PeerFault."""
+        node = self._members.current().node(node_id)
+        if node is None:
+            raise PeerUnreachable(f"no node {node_id!r} in the view")
+        answer = await reach(self._pool, node, AskStatus(), first=self._me.worker, within_s=2.0)
+        if isinstance(answer, Failed):
+            raise fault_of(answer)
+        if not isinstance(answer, Status):
+            raise PeerLied(f"{type(answer).__name__} for a status")
+        return answer.document
+
+    def _report(self, breaker: Breaker, fault: PeerFault | None) -> None:
+        if isinstance(fault, PeerUnreachable | PeerLied):
+            breaker.failed(self._clock.monotonic())
+        else:
+            breaker.succeeded()

@@ -1,0 +1,326 @@
+"""Frames: how two workers talk over one connection.
+
+A frame is a 4-byte big-endian length, a body of that length (one message in msgpack, told apart by its tag), and, once
+the handshake has given keys, a 16-byte truncated HMAC-SHA256 over sequence number, length and body. Each direction has
+its own key and counts its own frames, so a frame cannot be repeated, reordered, or carried to another connection. A
+:class:`Unit` frame is followed by ``length`` raw bytes, which its hash covers.
+
+The reader owns its memory: the shell asks ``buffer()`` where the next bytes go, reports them with ``received()`` and
+pulls messages with ``next()``; a unit's bytes land in the unit buffer without a copy. However bytes are cut, the same
+messages come out; whatever the bytes, the only error is :class:`BadFrame`, after which the connection must close.
+A length beyond the limit is refused before memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+import msgspec
+
+from cache.chunks import UNIT_BYTES
+from cache.faults import PeerLied
+
+PROTOCOL: Final = 1
+LENGTH_BYTES: Final = 4
+MAC_BYTES: Final = 16
+HANDSHAKE_BYTES_MAX: Final = 1024
+REQUEST_BYTES_MAX: Final = 512 * 1024
+ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+REFS_MAX: Final = 1000
+
+_STAGE_BYTES: Final = 4096  # one read of control frames; at most this much of a unit is copied
+
+
+class BadFrame(PeerLied):
+    """Bytes that are no frame of this protocol here and now."""
+
+
+class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerHello(_Message, tag=1):
+    """First words of whoever accepted: protocol and 16 fresh random bytes."""
+
+    protocol: int
+    nonce: bytes
+
+
+class ClientHello(_Message, tag=2):
+    """The caller's: its nonce, its node, the node that it believes it called, and the proof that it has the secret."""
+
+    protocol: int
+    nonce: bytes
+    node_id: str
+    peer_id: str
+    proof: bytes
+
+
+class ServerProof(_Message, tag=3):
+    """The accepting side has the secret too. From here on frames carry a MAC."""
+
+    proof: bytes
+
+
+class AskChunk(_Message, tag=16):
+    """Bytes [start, stop) of a chunk; ``same_node``: only where its file is, and how far."""
+
+    origin: str
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    version_id: str
+    chunk_bytes: int
+    index: int
+    start: int
+    stop: int
+    same_node: bool
+
+
+class Invalidate(_Message, tag=17):
+    """Forget what is known of these keys: (bucket, key, version id), at most REFS_MAX."""
+
+    refs: list[tuple[str, str, str]]
+
+
+class AskLease(_Message, tag=18):
+    """Renew my lease. ``standing`` is the last one after which I distrusted all that I knew (0: none)."""
+
+    standing: int
+
+
+class AskStatus(_Message, tag=19):
+    """Your status document."""
+
+
+class Accepted(_Message, tag=32):
+    """The chunk is being looked for."""
+
+
+class Waiting(_Message, tag=33):
+    """Nothing to send yet; I live."""
+
+
+class Unit(_Message, tag=34):
+    """Unit ``index`` of the chunk: ``length`` bytes follow, whose xxh3-64 is ``hash``."""
+
+    index: int
+    length: int
+    hash: int
+
+
+class Ended(_Message, tag=35):
+    """All that was asked has been sent."""
+
+
+class Failed(_Message, tag=36):
+    """Instead of the rest: the fault, by name, with its values."""
+
+    kind: str
+    text: str = ""
+    status: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class Filling(_Message, tag=37):
+    """The chunk is being filled into this file; :class:`Progress` follows."""
+
+    path: str
+
+
+class Sealed(_Message, tag=38):
+    """The chunk is in the store."""
+
+
+class Progress(_Message, tag=39):
+    """Bytes of the fill that have arrived and are verified, and the hashes of the units completed since the last."""
+
+    received: int
+    hashes: tuple[int, ...]
+
+
+class Obeyed(_Message, tag=40):
+    """The invalidation is in force on the whole node."""
+
+
+class Lease(_Message, tag=41):
+    """Granted for ``seconds`` from the asking (0: refused). A new ``standing``: distrust all, then ask with it."""
+
+    seconds: float
+    standing: int
+
+
+class Status(_Message, tag=42):
+    """The status document (JSON)."""
+
+    document: bytes
+
+
+Hello = ServerHello | ClientHello | ServerProof
+Request = AskChunk | Invalidate | AskLease | AskStatus
+Answer = Accepted | Waiting | Unit | Ended | Failed | Filling | Sealed | Progress | Obeyed | Lease | Status
+Message = Hello | Request | Answer
+
+HELLOS: Final = msgspec.msgpack.Decoder[Message](Hello)
+REQUESTS: Final = msgspec.msgpack.Decoder[Message](Request)
+ANSWERS: Final = msgspec.msgpack.Decoder[Message](Answer)
+
+_LIMITS: Final = {
+    id(HELLOS): HANDSHAKE_BYTES_MAX,
+    id(REQUESTS): REQUEST_BYTES_MAX,
+    id(ANSWERS): ANSWER_BYTES_MAX,
+}
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def _mac(key: bytes, sequence: int, framed: bytes | memoryview) -> bytes:
+    return hmac.digest(key, sequence.to_bytes(8, "big") + framed, "sha256")[:MAC_BYTES]
+
+
+class FrameWriter:
+    """Messages to frames, for one direction of one connection."""
+
+    __slots__ = ("_key", "_sequence")
+
+    def __init__(self) -> None:
+        self._key = b""
+        self._sequence = 0
+
+    def use_key(self, key: bytes) -> None:
+        """Authenticate every frame from the next one on."""
+        self._key = key
+
+    def frame(self, message: Message) -> bytes:
+        """The message's frame. Raises ValueError when it is beyond the answer limit."""
+        body = _encode(message)
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ValueError(f"a message of {len(body)} bytes does not fit a frame")
+        framed = len(body).to_bytes(LENGTH_BYTES, "big") + body
+        if not self._key:
+            return framed
+        sequence, self._sequence = self._sequence, self._sequence + 1
+        return framed + _mac(self._key, sequence, framed)
+
+
+class FrameReader:
+    """Bytes to messages, for one direction of one connection. ``kinds``: HELLOS, REQUESTS or ANSWERS."""
+
+    __slots__ = ("_begin", "_end", "_key", "_kinds", "_limit", "_sequence", "_stage", "_unit", "_unit_have", "unit")
+
+    def __init__(self, kinds: msgspec.msgpack.Decoder[Message]) -> None:
+        self._key = b""
+        self._sequence = 0
+        self._stage = memoryview(bytearray(_STAGE_BYTES))
+        self._begin = self._end = 0  # the stage's unread bytes
+        self._unit: Unit | None = None  # whose payload is arriving
+        self._unit_have = 0
+        self.unit: memoryview | None = None
+        self.expect(kinds)
+
+    def expect(self, kinds: msgspec.msgpack.Decoder[Message]) -> None:
+        """Take only messages of these kinds from now on."""
+        self._kinds = kinds
+        self._limit = _LIMITS[id(kinds)]
+
+    def use_key(self, key: bytes) -> None:
+        """Demand a right MAC of every frame from the next one on."""
+        self._key = key
+
+    def buffer(self) -> memoryview:
+        """Where the next bytes go; never empty."""
+        if self._unit is not None and self.unit is not None:
+            return self.unit[self._unit_have : self._unit.length]
+        if self._begin == self._end:
+            self._begin = self._end = 0
+        if self._end == len(self._stage):
+            self._make_room()
+        return self._stage[self._end :]
+
+    def received(self, count: int) -> None:
+        """``count`` bytes have been put into the buffer that was last given."""
+        if self._unit is not None:
+            self._unit_have += count
+        else:
+            self._end += count
+
+    def next(self) -> Message | None:
+        """The next whole message, or None when more bytes are needed. Raises BadFrame.
+
+        When it is a :class:`Unit`, its payload is in ``unit[:length]`` until ``next`` or ``buffer`` is called again.
+        """
+        if self._unit is None:
+            message = self._parse()
+            if not isinstance(message, Unit):
+                return message
+            self._begin_unit(message)
+        return self._whole_unit()
+
+    def idle(self) -> bool:
+        """Whether nothing is half read."""
+        return self._unit is None and self._begin == self._end
+
+    def _parse(self) -> Message | None:
+        have = self._end - self._begin
+        if have < LENGTH_BYTES:
+            return None
+        body_bytes = self._body_bytes()
+        total = LENGTH_BYTES + body_bytes + (MAC_BYTES if self._key else 0)
+        if have < total:
+            return None
+        frame = self._stage[self._begin : self._begin + total]
+        self._begin += total
+        if self._key:
+            self._check_mac(frame)
+        try:
+            return self._kinds.decode(frame[LENGTH_BYTES : LENGTH_BYTES + body_bytes])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadFrame(f"no message expected here: {error}") from error
+
+    def _body_bytes(self) -> int:
+        size = int.from_bytes(self._stage[self._begin : self._begin + LENGTH_BYTES], "big")
+        if not 0 < size <= self._limit:
+            raise BadFrame(f"a frame of {size} bytes, where {self._limit} are allowed")
+        return size
+
+    def _check_mac(self, frame: memoryview) -> None:
+        sequence, self._sequence = self._sequence, self._sequence + 1
+        wanted = _mac(self._key, sequence, frame[:-MAC_BYTES])
+        if not hmac.compare_digest(wanted, frame[-MAC_BYTES:]):
+            raise BadFrame("a frame that is not authentic")
+
+    def _begin_unit(self, unit: Unit) -> None:
+        if not 0 < unit.length <= UNIT_BYTES:
+            raise BadFrame(f"a unit of {unit.length} bytes")
+        if self.unit is None:
+            self.unit = memoryview(bytearray(UNIT_BYTES))
+        early = min(self._end - self._begin, unit.length)
+        self.unit[:early] = self._stage[self._begin : self._begin + early]
+        self._begin += early
+        self._unit, self._unit_have = unit, early
+
+    def _whole_unit(self) -> Unit | None:
+        unit = self._unit
+        if unit is None or self._unit_have < unit.length:
+            return None
+        self._unit = None
+        return unit
+
+    def _make_room(self) -> None:
+        """The stage is full: move what is unread to its front, into a larger one when a frame needs that."""
+        unread = self._stage[self._begin : self._end]
+        wanted = _STAGE_BYTES
+        if len(unread) >= LENGTH_BYTES:
+            wanted = max(wanted, LENGTH_BYTES + self._body_bytes_unchecked() + MAC_BYTES)
+        if len(unread) >= wanted:
+            wanted = len(unread) + _STAGE_BYTES
+        stage = memoryview(bytearray(wanted))
+        stage[: len(unread)] = unread
+        self._stage, self._begin, self._end = stage, 0, len(unread)
+
+    def _body_bytes_unchecked(self) -> int:
+        """As announced, but never beyond the limit: ``next`` refuses such a frame, ``buffer`` may come first."""
+        size = int.from_bytes(self._stage[self._begin : self._begin + LENGTH_BYTES], "big")
+        return min(size, self._limit)

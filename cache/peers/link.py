@@ -1,0 +1,191 @@
+"""A link: one connection to another worker, as messages in and out. Both ends use it.
+
+Reading goes straight into the frame reader's memory. Nothing is read while a delivered unit is in use, and next to
+nothing while nobody waits: bytes that come unasked are held (at most one read of them) and reading pauses until
+``next`` is called. So a slow consumer costs one unit buffer and fills the kernel's, not ours.
+
+Writing is immediate when the socket takes it; whoever writes much waits in ``drained``. A link that failed, or was cut
+off inside a frame, is aborted and never used again. Every wait has a limit. The shell above (pool, server) owns links:
+it creates, hands out and closes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+from typing_extensions import override
+
+from cache.faults import PeerFault, PeerUnreachable
+from cache.peers.frames import FrameReader, FrameWriter, Message, Unit
+from cache.peers.sending import FileSender
+
+Lost = Callable[["Link"], None]
+
+
+class Link(asyncio.BufferedProtocol):
+    """One connection. ``made`` and ``lost`` tell its owner; ``stall_s`` bounds a write that makes no progress."""
+
+    def __init__(
+        self,
+        kinds: msgspec.msgpack.Decoder[Message],
+        *,
+        made: Lost | None = None,
+        lost: Lost | None = None,
+        stall_s: float = 60.0,
+    ) -> None:
+        self.frames = FrameReader(kinds)
+        self.writer = FrameWriter()
+        self._loop = asyncio.get_running_loop()
+        self._made, self._lost = made, lost
+        self._stall_s = stall_s
+        self._transport: asyncio.Transport | None = None
+        self._sender: FileSender | None = None
+        self._waiter: asyncio.Future[Message] | None = None
+        self._drain: asyncio.Future[None] | None = None
+        self._reading = True
+        self._writing = True
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may be used: connected, and nothing half read."""
+        return self._transport is not None and not self._transport.is_closing() and self.frames.idle()
+
+    def send(self, message: Message) -> None:
+        """Write a message. On a lost connection it does nothing: the next wait tells."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self.writer.frame(message))
+
+    async def drained(self) -> None:
+        """Wait until all that was written has gone to the kernel. Raises PeerUnreachable."""
+        if self._transport is None or self._transport.is_closing():
+            raise PeerUnreachable("the connection is closed")
+        if self._writing:
+            return
+        self._drain = self._loop.create_future()
+        try:
+            async with asyncio.timeout(self._stall_s):
+                await self._drain
+        except TimeoutError as error:
+            self.abort()
+            raise PeerUnreachable("the peer takes nothing") from error
+        finally:
+            self._drain = None
+
+    async def send_unit(self, unit: Unit, fd: int, offset: int) -> None:
+        """Write a unit frame and its payload from a file. Raises PeerUnreachable, DiskFailed: the link is dead."""
+        await self.drained()
+        transport = cast("asyncio.Transport", self._transport)
+        if self._sender is None:
+            self._sender = FileSender(transport, stall_s=self._stall_s)
+        try:
+            await self._sender.send(fd, offset, unit.length, head=self.writer.frame(unit))
+        except OSError as error:
+            self.abort()
+            raise PeerUnreachable(str(error)) from error
+        except BaseException:  # a part of the payload may be gone: nothing can follow it
+            self.abort()
+            raise
+
+    async def next(self, timeout_s: float) -> Message:
+        """The next message. Raises PeerUnreachable (closed, or silent that long), BadFrame."""
+        message = self._pull()
+        if message is not None:
+            return message
+        if self._transport is None or self._transport.is_closing():
+            raise PeerUnreachable("the connection is closed")
+        self._read(on=True)
+        waiter: asyncio.Future[Message] = self._loop.create_future()
+        self._waiter = waiter
+        timer = self._loop.call_later(timeout_s, self._silent, waiter, timeout_s)
+        try:
+            message = await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        return message
+
+    def abort(self) -> None:
+        """Cut the connection, at once."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._close_sender()
+
+    def await_nothing(self) -> None:
+        """Nothing is asked: keep reading, so that the other end's leaving is noticed."""
+        self._read(on=True)
+
+    def _pull(self) -> Message | None:
+        try:
+            message = self.frames.next()
+        except PeerFault:
+            self.abort()
+            raise
+        if isinstance(message, Unit):
+            self._read(on=False)  # until the unit has been used
+        return message
+
+    def _read(self, *, on: bool) -> None:
+        if on == self._reading or self._transport is None or self._transport.is_closing():
+            return
+        self._reading = on
+        if on:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _silent(self, waiter: asyncio.Future[Message], timeout_s: float) -> None:
+        if not waiter.done():
+            waiter.set_exception(PeerUnreachable(f"silent for {timeout_s} s"))
+
+    def _close_sender(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(0)  # so that pause_writing says whether anything is left
+        if self._made is not None:
+            self._made(self)
+
+    @override
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.frames.buffer()
+
+    @override
+    def buffer_updated(self, nbytes: int) -> None:
+        self.frames.received(nbytes)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self._read(on=False)
+            return
+        try:
+            message = self._pull()
+        except PeerFault as fault:
+            waiter.set_exception(fault)
+            return
+        if message is not None:
+            waiter.set_result(message)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._close_sender()
+        gone = PeerUnreachable(f"hung up: {exc}" if exc else "hung up")
+        for future in (self._waiter, self._drain):
+            if future is not None and not future.done():
+                future.set_exception(gone)
+        if self._lost is not None:
+            self._lost(self)
+
+    @override
+    def pause_writing(self) -> None:
+        self._writing = False
+
+    @override
+    def resume_writing(self) -> None:
+        self._writing = True
+        if self._drain is not None and not self._drain.done():
+            self._drain.set_result(None)

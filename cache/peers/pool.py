@@ -1,0 +1,167 @@
+"""Links to other workers, kept for the next question.
+
+One pool serves one worker. A link is lent to one exchange at a time and comes back only when its exchange ended in
+order; anything else aborts it. At most ``links_max`` are open to a target, of which ``idle_max`` may wait unused.
+A reused link may have been closed by the other end a moment ago: when it fails before the first answer, the question
+(all are repeatable) is asked once more on a fresh one.
+
+Whoever connects proves the cluster secret and demands the same proof (``handshake``), within one deadline.
+:class:`NobodyListens` tells a dead worker, whose port refuses, from one that is merely silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from cache.faults import PeerFault, PeerRefused, PeerUnreachable
+from cache.peers import handshake
+from cache.peers.frames import ANSWERS, HELLOS, BadFrame, Message, Request, ServerHello, ServerProof
+from cache.peers.link import Link
+from cache.ports import Members
+from cache.views import Owner
+
+LINKS_MAX: Final = 256
+IDLE_MAX: Final = 8
+
+
+class NobodyListens(PeerUnreachable):
+    """The worker's port refuses connections: its process is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds: for a connection with its handshake, and for the next frame."""
+
+    connect_s: float = 1.0
+    silence_s: float = 2.0
+
+
+class Pool:
+    """See the theory. ``node_id`` is this node; raises ValueError for a short secret."""
+
+    def __init__(self, node_id: str, members: Members, secret: bytes, patience: Patience) -> None:
+        self._node_id = node_id
+        self._members = members
+        self._secret = handshake.checked_secret(secret)
+        self._idle: dict[Owner, list[Link]] = {}
+        self._open: dict[Owner, int] = {}
+        self._links: set[Link] = set()
+        self._emptied: asyncio.Future[None] | None = None
+        self.patience = patience
+
+    async def ask(self, owner: Owner, request: Request) -> tuple[Link, Message]:
+        """Put a question; the link and the first answer. Raises PeerUnreachable, PeerLied, PeerRefused."""
+        link = self._take_idle(owner)
+        if link is not None:
+            try:
+                return link, await self._first_answer(link, request)
+            except PeerUnreachable:
+                pass  # it was closed under us: once more, on a fresh one
+        link = await self._connect(owner)
+        return link, await self._first_answer(link, request)
+
+    async def ask_once(self, owner: Owner, request: Request) -> Message:
+        """Put a question that has one answer. Raises as ``ask``."""
+        link, answer = await self.ask(owner, request)
+        self.give(owner, link)
+        return answer
+
+    def give(self, owner: Owner, link: Link) -> None:
+        """Hand back a link whose exchange has ended in order."""
+        idle = self._idle.setdefault(owner, [])
+        if link.alive and len(idle) < IDLE_MAX and link in self._links:
+            link.await_nothing()
+            idle.append(link)
+        else:
+            link.abort()
+
+    async def close(self) -> None:
+        """Abort every link, and wait until each is gone."""
+        for link in list(self._links):
+            link.abort()
+        while self._links:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await self._emptied
+        self._idle.clear()
+
+    async def _first_answer(self, link: Link, request: Request) -> Message:
+        link.send(request)
+        try:
+            return await link.next(self.patience.silence_s)
+        except BaseException:
+            link.abort()
+            raise
+
+    def _take_idle(self, owner: Owner) -> Link | None:
+        idle = self._idle.get(owner, [])
+        while idle:
+            link = idle.pop()
+            if link.alive:
+                return link
+            link.abort()
+        return None
+
+    async def _connect(self, owner: Owner) -> Link:
+        node = self._members.current().node(owner.node_id)
+        if node is None:
+            raise PeerUnreachable(f"no node {owner.node_id!r} in the view")
+        if self._open.get(owner, 0) >= LINKS_MAX:
+            raise PeerRefused(f"{LINKS_MAX} links to {owner} are in use")
+        self._open[owner] = self._open.get(owner, 0) + 1
+        link = Link(HELLOS, lost=lambda link: self._gone(owner, link))
+        try:
+            async with asyncio.timeout(self.patience.connect_s):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: link, node.host, node.peer_port + owner.worker
+                )
+                self._links.add(link)
+                await self._shake_hands(link, owner)
+        except BaseException as error:
+            self._abandon(owner, link)
+            raise _blamed(error, owner) from error
+        return link
+
+    def _abandon(self, owner: Owner, link: Link) -> None:
+        """A link that was never handed out; one that got connected leaves by its own ``lost``."""
+        if link in self._links:
+            link.abort()
+        else:
+            self._open[owner] -= 1
+
+    async def _shake_hands(self, link: Link, owner: Owner) -> None:
+        hello = await link.next(self.patience.connect_s)
+        if not isinstance(hello, ServerHello):
+            raise BadFrame("a greeting was expected")
+        answer = handshake.call(self._secret, hello, os.urandom(handshake.NONCE_BYTES), self._node_id, owner.node_id)
+        link.send(answer)
+        proof = await link.next(self.patience.connect_s)
+        if not isinstance(proof, ServerProof):
+            raise BadFrame("a proof was expected")
+        handshake.judge_proof(self._secret, hello, answer, proof)
+        keys = handshake.keys_of(self._secret, hello, answer)
+        link.writer.use_key(keys.from_caller)
+        link.frames.use_key(keys.to_caller)
+        link.frames.expect(ANSWERS)
+
+    def _gone(self, owner: Owner, link: Link) -> None:
+        if link in self._links:
+            self._links.discard(link)
+            self._open[owner] -= 1
+        if link in (idle := self._idle.get(owner, [])):
+            idle.remove(link)
+        if not self._links and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
+
+def _blamed(error: BaseException, owner: Owner) -> BaseException:
+    """What went wrong with connecting, as a fault; cancels and our own bugs as they are."""
+    if isinstance(error, PeerFault):
+        return error
+    if isinstance(error, ConnectionRefusedError):
+        return NobodyListens(f"{owner} refuses connections")
+    if isinstance(error, OSError):  # TimeoutError is one
+        return PeerUnreachable(f"{owner}: {str(error) or 'no connection in time'}")
+    return error
