@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from cache.budgets import Budget
+from cache.faults import UpstreamBusy, UpstreamUnreachable
 from cache.freshness import Freshness, Verdict
 from cache.pieces import FilePiece, Piece, Source
 from cache.plan import Step, plan_steps
@@ -34,13 +35,21 @@ class Cache:
     """The chunk cache of one worker."""
 
     def __init__(
-        self, ports: Ports, ways: Ways, *, freshness: Freshness, chunk_bytes: int, readahead_chunks: int
+        self,
+        ports: Ports,
+        ways: Ways,
+        *,
+        freshness: Freshness,
+        chunk_bytes: int,
+        readahead_chunks: int,
+        stale_if_error_s: float = 0.0,
     ) -> None:
         self._ports = ports
         self._ways = ways
         self._freshness = freshness
         self._chunk_bytes = chunk_bytes
         self._readahead_chunks = readahead_chunks
+        self.stale_if_error_s = stale_if_error_s
         self._ahead = Budget("readahead_chunks", AHEAD_CHUNKS_MAX)
         self._asking: dict[ObjectRef, asyncio.Task[Entry]] = {}
 
@@ -71,11 +80,25 @@ class Cache:
         self._ports.tally.add(Count.CATALOG_MISSES)
         try:
             entry = replace(await self._ports.origin.head(ref), token=token, checked_at=asked_at)
+        except (UpstreamUnreachable, UpstreamBusy):
+            if (stale := self._bearable(ref, asked_at)) is None:
+                raise
+            return stale
         finally:
             if self._asking.get(ref) is asyncio.current_task():
                 del self._asking[ref]
         self._ports.catalog.put(ref, entry)
         return entry
+
+    def _bearable(self, ref: ObjectRef, now: float) -> Entry | None:
+        """An entry that is stale but, upstream being down, may be served: a choice of the operator's.
+
+        Never while a write of the cluster may have been missed.
+        """
+        trusted = self._ports.peers is None or self._ports.peers.trusted()
+        entry = self._ports.catalog.find(ref) if self.stale_if_error_s and trusted else None
+        ttl_s = self._freshness.rule_for(ref).ttl_s
+        return entry if entry is not None and now - entry.checked_at < ttl_s + self.stale_if_error_s else None
 
     def held(self, version: ObjectVersion, span: ByteSpan) -> list[FilePiece] | None:
         """The whole span as verified pieces in memory on this node, or None. Never waits."""
@@ -134,6 +157,12 @@ class Cache:
             self._asking.pop(ref, None)
         self._ports.catalog.invalidate(refs)
         self._ports.tally.add(Count.INVALIDATIONS, len(refs))
+
+    def check(self) -> Iterator[str]:
+        """What is wrong, one line each; silent when nobody reads."""
+        if self._ahead.used:
+            yield f"{self._ahead.used} chunks count as asked for ahead"
+        yield from self._ahead.check()
 
 
 async def _let_go(opening: asyncio.Task[Opened]) -> None:
