@@ -116,7 +116,7 @@ class ServerSettings(Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address that clients connect to")
     port: Port = Field(default=9000, description="port that clients connect to")
-    domains: Words = Field(default=("localhost",), description="names under which bucket.<name> is a bucket")
+    domains: Words = Field(default=("localhost",), description="names under which bucket.NAME is a bucket")
     workers: int = Field(default=0, ge=0, le=1024, description="data workers; 0: one per core")
     auth: Literal["sigv4", "none"] = Field(
         default="sigv4", description="sigv4: verify every request; none: trust everyone"
@@ -238,7 +238,7 @@ class IdentitiesSettings(Section):
     """Who the gateway's clients are."""
 
     file: str = Field(
-        default="", description="the clients' keys; empty: <cache.directory>/identities.toml, generated once"
+        default="", description="the clients' keys; empty: identities.toml in the cache directory, generated once"
     )
 
 
