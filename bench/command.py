@@ -25,7 +25,7 @@ from bench.recorder import LoadReport
 from bench.report.bar import preparing, running
 from bench.report.plot import draw_result
 from bench.report.table import print_result
-from bench.results import Result, judge_run, render_json
+from bench.result import Result, judge_run, render_json
 
 
 def main(args: Sequence[str]) -> int:

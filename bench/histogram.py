@@ -6,7 +6,7 @@ histogram never grows beyond a few thousand buckets. Adding is one bit operation
 the same kind add up bucket by bucket, so every thread and process keeps its own and nobody locks. Percentiles answer
 with the upper end of their bucket, never above the largest value recorded: a latency is never flattered.
 
-Made by ``bench/recorder.py``, read by ``bench/results.py``. Sans-IO.
+Made by ``bench/recorder.py``, read by ``bench/result.py``. Sans-IO.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from bench.results import Machine
+from bench.result import Machine
 
 _LIBRARIES: Final = ("forebay", "aiohttp", "uvloop", "lmdb", "boto3", "botocore", "urllib3")
 

@@ -10,9 +10,8 @@ Uses the raw engine whatever engine the run has, over a few threads. Raises Prep
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Final, TypeVar
 
 from bench.engines import raw
@@ -46,9 +45,8 @@ def prepare(plan: LoadPlan, on_progress: Callable[[int], None] = lambda _: None)
         _insist(session, Write(wanted.key, buffer[start : start + wanted.size]))
         return wanted
 
-    engine = raw.open_engine(plan)
-    _make_bucket(engine)
-    made = _over_sessions(engine, ensure, list(enumerate(objects)), on_progress)
+    _make_bucket(raw.open_engine(plan))
+    made = over_sessions(plan, ensure, list(enumerate(objects)), on_progress)
     return [each for each in made if each is not None]
 
 
@@ -58,7 +56,7 @@ def clear(plan: LoadPlan, objects: Sequence[BenchObject]) -> None:
     def remove(session: Session, which: BenchObject) -> None:
         _insist(session, Remove(which.key))
 
-    _over_sessions(raw.open_engine(plan), remove, objects, lambda _: None)
+    over_sessions(plan, remove, objects)
 
 
 def _make_bucket(engine: Engine) -> None:
@@ -94,27 +92,27 @@ def _insist(session: Session, operation: Write | Remove) -> None:
     raise PrepareFailed(f"{type(operation).__name__.lower()} of {operation.key}: {code}")
 
 
-def _over_sessions(
-    engine: Engine,
+def over_sessions(
+    plan: LoadPlan,
     act: Callable[[Session, _Item], _Answer],
     items: Sequence[_Item],
-    on_progress: Callable[[int], None],
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[_Answer]:
-    """``act`` on each item, over several sessions; the answers, in no order. Progress counts the items."""
+    """``act`` on each item, over a few raw sessions; the answers, in no order. Progress: how many there are."""
+    engine = raw.open_engine(plan)
+    shared = iter(items)  # a list's iterator may be asked from several threads
     answers: list[_Answer] = []
+
+    def share(lane: int) -> None:
+        session = engine.session(lane)
+        try:
+            for item in shared:
+                answers.append(act(session, item))
+                on_progress(len(answers))
+        finally:
+            session.close()
+
     with ThreadPoolExecutor(THREADS) as pool:
-        rounds = [items[lane::THREADS] for lane in range(THREADS)]
-        for answered in pool.map(partial(_share, engine, act), range(THREADS), rounds):
-            answers.extend(answered)
-            on_progress(len(answers))
+        for _ in pool.map(share, range(THREADS)):
+            continue
     return answers
-
-
-def _share(
-    engine: Engine, act: Callable[[Session, _Item], _Answer], lane: int, items: Iterable[_Item]
-) -> list[_Answer]:
-    session = engine.session(lane)
-    try:
-        return [act(session, item) for item in items]
-    finally:
-        session.close()

@@ -5,7 +5,7 @@ merged by way of :class:`LoadReport`, the value that crosses the pipe. An operat
 bytes, or as an error by its code. Times are seconds of the machine's monotonic clock; durations are kept in ns.
 
 Latency runs from the moment at which the client began to send the request to the last body byte; first-byte latency to
-the first byte of the answer. Sans-IO; drivers call it, ``bench/results.py`` reads the report.
+the first byte of the answer. Sans-IO; drivers call it, ``bench/result.py`` reads the report.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def new_figure(width: float = 10.0, height: float = 5.0, *, panels: int = 1) -> 
         raise ValueError("a plot needs matplotlib; install forebay[bench]") from fault
     figure = NewFigure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.075, right=0.975, top=0.80, bottom=0.19, wspace=0.2)
+    figure.subplots_adjust(left=0.075, right=0.975, top=0.80, bottom=0.17, wspace=0.2)
     axes = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
     for each in axes:
         _calm(each)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.report.figure import FAINT, INK, TARGET, WATER, label_figure, new_figure
 from bench.report.table import describe_machine, describe_shape
-from bench.results import Result
+from bench.result import Result
 from bench.timeline import coarsen
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def draw_result(result: Result, path: str) -> None:
     axes.set_xlabel("seconds", color=INK)
     axes.set_ylabel("GB/s", color=INK)
     axes.set_xlim(0, result.rates.window_s)
-    label_figure(figure, title=_title(result), subtitle=_subtitle(result), foot=describe_machine(result))
+    label_figure(figure, title=_title(result), subtitle=_subtitle(result), foot=describe_machine(result.machine))
     figure.savefig(path, dpi=160, format="png")
 
 
@@ -73,5 +73,5 @@ def _draw_target(axes: Axes, result: Result) -> None:
     mean = result.rates.gb_per_s
     axes.axhline(mean, color=FAINT, linewidth=1, linestyle=(0, (1, 2)), label=f"mean of the run, {mean:.2f} GB/s")
     top = max(total, *result.rates.interval_gb_per_s)
-    axes.set_ylim(0, top * 1.12 or 1)
+    axes.set_ylim(0, top * 1.05 or 1)
     axes.legend(loc="upper right", bbox_to_anchor=(1.0, 1.11), ncols=3, frameon=False, fontsize=9, labelcolor=INK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from bench.results import Latency, Result
+from bench.result import Latency, Machine, Result
 from gateway.quantities import render_bytes
 
 
@@ -27,15 +27,16 @@ def describe_shape(result: Result) -> str:
     )
 
 
-def describe_machine(result: Result) -> str:
+def describe_machine(machine: Machine) -> str:
     """The machine in one line."""
-    machine = result.machine
     memory = render_bytes(machine.memory_bytes)
     return f"{machine.cpu}, {machine.cores} cores, {memory}, Linux {machine.kernel}, Python {machine.python}"
 
 
 def _asked(result: Result) -> str:
-    return f"{', '.join(result.endpoints)} / {result.bucket}\n{describe_shape(result)}\n{describe_machine(result)}"
+    return (
+        f"{', '.join(result.endpoints)} / {result.bucket}\n{describe_shape(result)}\n{describe_machine(result.machine)}"
+    )
 
 
 def _rates(result: Result) -> Table:
