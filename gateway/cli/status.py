@@ -20,9 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 Document = dict[str, Any]
+Show = Callable[[Console, Document], None]
 
 TIMEOUT_S: Final = 10.0
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+_PIPE_COLUMNS: Final = 160
 # (share of the target from which on, colour), best first
 _GRADES: Final = ((1.0, "green"), (0.7, "yellow"), (float("-inf"), "red"))
 
@@ -36,18 +38,17 @@ def status(admin: str, *, cluster: bool, as_json: bool, watch_s: float | None) -
 
     ``watch_s``: show it again every so many seconds, until interrupted. 1 when the first answer does not come.
     """
-    console = Console()
-    show = _print_json if as_json else _draw
+    show: Show = _print_json if as_json else _draw
     try:
         document = fetch(admin, cluster=cluster)
     except Unreachable as fault:
         Console(stderr=True).print(str(fault), style="red", soft_wrap=True, markup=False, highlight=False)
         return 1
     if watch_s is None:
-        show(console, document)
+        show(_console(), document)
         return 0
     try:
-        _watch(lambda: fetch(admin, cluster=cluster), document, None if as_json else console, watch_s)
+        _watch(lambda: fetch(admin, cluster=cluster), document, show, watch_s)
     except KeyboardInterrupt:
         return 0
     return 0
@@ -75,10 +76,17 @@ def fetch(admin: str, *, cluster: bool) -> Document:
 def draw(document: Document) -> RenderableType:
     """The document as a screen."""
     nodes = document.get("nodes") or [document]
-    return Group(_headline(document), _clients(document["clients"]), _nodes(nodes))
+    away = [Text(str(document["away"]), "red")] if "away" in document else []
+    return Group(_headline(document), _clients(document["clients"]), _nodes(nodes), *away)
 
 
-def _print_json(_console: Console | None, document: Document) -> None:
+def _console() -> Console:
+    """Standard output; a pipe or a file has no width of its own, and gets room for every column."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_COLUMNS)
+
+
+def _print_json(_console: Console, document: Document) -> None:
     print(json.dumps(document, ensure_ascii=False), flush=True)  # noqa: T201 - for a machine: no colour, no wrapping
 
 
@@ -86,19 +94,19 @@ def _draw(console: Console, document: Document) -> None:
     console.print(draw(document))
 
 
-def _watch(ask: Callable[[], Document], document: Document, console: Console | None, watch_s: float) -> None:
-    """Until interrupted; when the node is away the last screen stays, with a line that says so."""
-    if console is None:
+def _watch(ask: Callable[[], Document], document: Document, show: Show, watch_s: float) -> None:
+    """Until interrupted; while the node is away the last document stays, with a line that says so."""
+    console = _console()
+    if show is _print_json or not console.is_terminal:
         while True:
-            _print_json(None, document)
+            show(console, document)
             time.sleep(watch_s)
             document = _ask_again(ask, document)
-    with Live(draw(document), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+    with Live(draw(document), console=console, auto_refresh=False, screen=True) as live:
         while True:
+            live.update(draw(document), refresh=True)
             time.sleep(watch_s)
             document = _ask_again(ask, document)
-            away = document.get("away")
-            live.update(Group(draw(document), Text(away, "red")) if away else draw(document), refresh=True)
 
 
 def _ask_again(ask: Callable[[], Document], last: Document) -> Document:
@@ -126,8 +134,8 @@ def _headline(document: Document) -> Text:
 
 def _clients(rows: list[Document]) -> Table:
     table = Table(title="clients", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for name in ("client", "job", "rank"):
-        table.add_column(name, overflow="fold")
+    for name, least in (("client", 7), ("job", 3), ("rank", 4)):
+        table.add_column(name, overflow="fold", min_width=least)
     for name in ("GPUs", "GB/s 1s", "10s", "60s", "per GPU", "of target", "hits", "ttfb p50", "p99 ms"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("waits for", no_wrap=True)
@@ -148,7 +156,7 @@ def _clients(rows: list[Document]) -> Table:
 
 def _nodes(nodes: list[Document]) -> Table:
     table = Table(title="nodes", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column("node", overflow="fold")
+    table.add_column("node", overflow="fold", min_width=6)
     for name in (
         "workers",
         "connections",

@@ -2,9 +2,10 @@
 
 A sample is (t, total): monotonic seconds, and the counter's value then. Samples may come at any distance; the newest is
 always kept, an older one only when its neighbours are ``SPACING_S`` or more apart, and back to one minute, so a series
-holds a bounded number of them. The rate over a window is what was counted between its two edges divided by its length; an edge between two
-samples is interpolated. A series younger than the window is measured over its whole life, so that a short run shows
-its own mean and not that of the silence before it. GB/s means 1e9 bytes a second.
+holds a bounded number of them. The rate over a window is what was counted between its two edges divided by its length;
+an edge between two samples is interpolated. A series younger than the window is measured over its whole life (one
+second at least), so that a short run shows its own mean and not that of the silence before it, and a first burst is not
+divided by nothing. GB/s means 1e9 bytes a second.
 
 The node's meter feeds one series per client and one for all. Nothing here knows the time but from samples.
 """
@@ -19,6 +20,7 @@ from typing import Final
 WINDOWS: Final[Mapping[str, float]] = {"1s": 1.0, "10s": 10.0, "60s": 60.0}
 SPACING_S: Final = 0.2
 _KEPT_S: Final = max(WINDOWS.values())
+_LEAST_S: Final = min(WINDOWS.values())
 
 
 class Series:
@@ -46,10 +48,10 @@ class Series:
             del times[:stale], totals[:stale]
 
     def rate(self, window_s: float) -> float:
-        """Counted per second over the last ``window_s`` seconds before the newest sample; 0.0 with one sample."""
+        """Counted per second over the last ``window_s`` seconds (1 or more) before the newest sample."""
         edge = max(self._times[-1] - window_s, self._times[0])
-        span = self._times[-1] - edge
-        return (self._totals[-1] - self._total_at(edge)) / span if span > 0 else 0.0
+        span = max(self._times[-1] - edge, _LEAST_S)
+        return (self._totals[-1] - self._total_at(edge)) / span
 
     def rates(self) -> dict[str, float]:
         """The rate over each of ``WINDOWS``, by its name."""
