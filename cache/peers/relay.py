@@ -101,7 +101,9 @@ class Relay:
         """Give the link back if the owner is at the end, which a reader with all its bytes may not have looked at."""
         if self._link is not None and kind is None and self._unit * UNIT_BYTES >= self._span.stop:
             await self._finish()
-        if self._link is not None:
+        if self._link is not None:  # left early
+            if self._unit > self._span.start // UNIT_BYTES:
+                self._report(None)
             self._link.abort()
             self._link = None
 

@@ -165,7 +165,7 @@ class PeerServer:
     async def _answer(self, link: Link, peer_id: str, request: Request) -> None:
         match request:
             case AskChunk():
-                await self._answer_chunk(link, request)
+                await self._answer_chunk(link, peer_id, request)
             case Invalidate():
                 self._answer_invalidate(link, request)
             case AskLease():
@@ -192,8 +192,10 @@ class PeerServer:
         seconds, standing = self._grants.asked(peer_id, request.standing)
         link.send(Lease(min(seconds, allowed_s), standing))
 
-    async def _answer_chunk(self, link: Link, ask: AskChunk) -> None:
+    async def _answer_chunk(self, link: Link, peer_id: str, ask: AskChunk) -> None:
         chunk, span = _asked(ask)
+        if ask.same_node and peer_id != self._node_id:
+            raise BadFrame(f"node {peer_id!r} asks for a path on this one")
         if self._chunks >= CHUNKS_MAX:
             link.send(failed_of(PeerRefused(f"{CHUNKS_MAX} chunks are being served")))
             return
