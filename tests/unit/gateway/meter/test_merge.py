@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.tally import Count
@@ -39,6 +39,7 @@ def _node(name: str, clients: dict[str, list[int]], tally: list[int] | None = No
     }
 
 
+@settings(max_examples=20)
 @given(st.lists(words, min_size=1, max_size=4))
 def test_bytes_requests_and_times_are_conserved(per_node: list[list[int]]) -> None:
     nodes = [_node(f"n{number}", {"a": one}) for number, one in enumerate(per_node)]
