@@ -18,12 +18,18 @@ CANARIES: tuple[tuple[rules.Rule, str, str, str], ...] = (
     (
         rules.does_no_io,
         "cache/ports.py",
-        "class Store:\n    async def open(self): ...",
+        "class Store(asyncio.Protocol):\n    async def open(self): ...",
         "class Store(Protocol):\n    async def open(self): ...",
     ),
     (rules.functions_are_short, "cache/ring.py", _LONG, _DOCUMENTED),
     (rules.files_are_short, "cache/ring.py", "x = 1\n" * 401, "x = 1\n" * 400),
     (rules.classes_are_narrow, "cache/ring.py", f"class A:\n{_METHODS}", f"class A:\n{_METHODS}".replace("m0", "_m0")),
+    (
+        rules.classes_are_narrow,
+        "cache/ring.py",
+        f"class A(B):\n{_METHODS}",
+        f"class A(B):\n{_METHODS}".replace("    def m0", "    @override\n    def m0"),
+    ),
     (
         rules.classes_are_narrow,
         "cache/ports.py",

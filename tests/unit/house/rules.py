@@ -50,7 +50,13 @@ def _called(node: ast.AST) -> str:
 
 
 def _is_protocol(node: ast.AST) -> bool:
-    return isinstance(node, ast.ClassDef) and any("Protocol" in ast.unparse(parent) for parent in node.bases)
+    """Whether a class is a ``typing.Protocol`` (asyncio's protocols are something else)."""
+    names = [ast.unparse(base).partition("[")[0] for base in getattr(node, "bases", ())]
+    return isinstance(node, ast.ClassDef) and bool({"Protocol", "typing.Protocol"} & set(names))
+
+
+def _overrides(node: Function) -> bool:
+    return any(ast.unparse(decorator).endswith("override") for decorator in node.decorator_list)
 
 
 def _own_lines(node: Function) -> int:
@@ -70,8 +76,8 @@ def io_in(tree: ast.Module) -> Iterator[str]:
             yield f"{line}: imports {name}"
     asked = {id(child) for node in ast.walk(tree) if _is_protocol(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith) and id(node) not in asked:
-            yield f"{node.lineno}: has a coroutine"
+        if isinstance(node, ast.AsyncFunctionDef) and id(node) not in asked:
+            yield f"{node.lineno}: {node.name} is a coroutine"
 
 
 def does_no_io(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
@@ -95,10 +101,10 @@ def files_are_short(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
 
 
 def classes_are_narrow(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
-    """No class with over 10 public methods, no protocol with over 5. A test class groups tests, as many as it likes."""
+    """No class with over 10 public methods, no protocol with over 5; what a parent asks for (``@override``) aside."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("Test"):
-            names = {child.name for child in node.body if isinstance(child, Function)}
+        if isinstance(node, ast.ClassDef):
+            names = {child.name for child in node.body if isinstance(child, Function) and not _overrides(child)}
             public = sum(not name.startswith("_") for name in names)
             limit = PORT_METHODS_MAX if _is_protocol(node) else PUBLIC_METHODS_MAX
             if public > limit:
