@@ -185,6 +185,10 @@ class Connection(RequestHandler):
             raise ConnectionResetError("the request broke off") from exc
         return Malformed(self)
 
+    def at_rest(self) -> bool:
+        """Whether nothing is being asked or answered on this connection."""
+        return self.sending is None and not self._request_in_progress and not self._messages and not self._partial
+
     def overdue(self, now: float) -> bool:
         """Whether the client has kept us waiting too long: for a head, for a body, or to take its answer."""
         patience, waited = self.service.patience, now - self.since

@@ -1,0 +1,219 @@
+"""The composition root of a node: one process that keeps its workers, its disk, its books and its admin port.
+
+The node process owns what there must be one of. It prepares the cache directory before any worker starts, gives the
+workers their settings over a pipe, starts again (with back-off) one that ends, and runs eviction, recovery and scrub,
+the summing of the meters, and health, metrics and status. It serves no client. SIGTERM drains the workers and ends
+with exit code 0; when the node process is killed, the kernel ends its workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+from aiohttp import web
+from pydantic import SecretStr
+
+from cache.faults import DiskFault, PeerFault
+from cache.members.leasefile import LeaseTable
+from cache.members.leases import HeldLeases
+from cache.members.static import StaticMembers
+from cache.peers.client import PeersClient, Trust
+from cache.policy.lru import Lru
+from cache.policy.s3fifo import S3Fifo
+from cache.store.environment import prepare
+from cache.store.index import ChunkIndex
+from cache.store.keeper import Keeper
+from cache.views import Owner
+from gateway.http.admin import AdminSources, build_admin
+from gateway.identities import IdentitiesError, generate_identities, load_identities
+from gateway.logs import set_up_logs
+from gateway.meter.documents import Document
+from gateway.meter.export import NodeFacts, NodeMeter
+from gateway.settings import Settings
+from gateway.supervisor import Supervisor
+from gateway.worker import SystemClock
+
+SAMPLE_EVERY_S: Final = 0.25
+STATUS_EVERY_SAMPLES: Final = 4
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def run_node(settings: Settings) -> int:
+    """Run the node until SIGTERM or SIGINT; its exit code. What keeps it from starting is one line on stderr."""
+    set_up_logs(settings.server.log_level, node=settings.cluster.node_id)
+    try:
+        ready = _prepared(settings)
+    except (OSError, DiskFault, IdentitiesError) as error:
+        sys.stderr.write(f"forebay: cannot start: {error}\n")
+        return 1
+    return uvloop.run(Node(ready).run())
+
+
+def _prepared(settings: Settings) -> Settings:
+    """The settings with what only a start can tell: the quota in force, the identities, a secret for a lone node.
+
+    Raises OSError, DiskFault, IdentitiesError.
+    """
+    directory = Path(settings.cache.directory)
+    environment = prepare(directory)
+    free = shutil.disk_usage(directory).free
+    quota = settings.quota_bytes(free_bytes=free, cached_bytes=ChunkIndex(environment).used())
+    _ensure_identities(settings)
+    cluster = settings.cluster
+    if not cluster.secret.get_secret_value():
+        cluster = cluster.model_copy(update={"secret": SecretStr(secrets.token_urlsafe(32))})
+    cache = settings.cache.model_copy(update={"quota": quota})
+    return settings.model_copy(update={"cluster": cluster, "cache": cache})
+
+
+def _ensure_identities(settings: Settings) -> None:
+    path = settings.identities.file
+    with contextlib.suppress(FileExistsError):
+        if not os.path.exists(path) and settings.server.auth == "sigv4":
+            identity = generate_identities(path)
+            key = identity.access_key
+            sys.stderr.write(f"forebay: generated identities in {path}: access key {key}, the secret is in the file\n")
+    if os.path.exists(path):
+        load_identities(path)
+
+
+class Node:
+    """The node process; ``settings`` are prepared."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        directory = Path(settings.cache.directory)
+        self._run_dir = directory / "run"
+        self._environment = prepare(directory)
+        facts = NodeFacts(
+            version=version("forebay"),
+            space=lambda: (self._used(), settings.cache.quota),
+            members=lambda: [node.id for node in settings.view.nodes],
+        )
+        self._meter = NodeMeter(str(self._run_dir), settings.cluster.node_id, facts)
+        policy = S3Fifo(settings.cache.quota) if settings.cache.policy == "s3fifo" else Lru()
+        self._keeper = Keeper(
+            self._environment,
+            policy,
+            self._meter.tally,
+            quota_bytes=settings.cache.quota,
+            chunk_bytes=settings.cache.chunk_size,
+        )
+        self._leases = self._leases_of_this_boot()
+        self._supervisor = Supervisor(
+            [
+                ["-m", "gateway.worker", str(number), str(self._run_dir), str(self._leases)]
+                for number in range(settings.node.workers)
+            ],
+            settings.to_json().encode(),
+        )
+        self._lag_s = 0.0
+
+    def _leases_of_this_boot(self) -> Path:
+        """The grants file; those of other boots, whose clock has ended, are removed."""
+        mine = self._run_dir / f"leases.{_BOOT_ID.read_text().strip()}"
+        for other in self._run_dir.glob("leases.*"):
+            if other != mine:
+                other.unlink()
+        return mine
+
+    async def run(self) -> int:
+        """Keep the node until it is told to stop; the exit code."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        peers = self._build_peers()
+        admin = web.AppRunner(build_admin(self._sources(peers)), access_log=None)
+        await admin.setup()
+        try:
+            server = self._settings.server
+            await web.TCPSite(admin, server.admin_host, server.admin_port).start()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._supervisor.run(stop))
+                tasks.create_task(self._keeper.run(stop))
+                tasks.create_task(self._sample(stop))
+        except OSError as error:
+            sys.stderr.write(f"forebay: cannot start: {error}\n")
+            return 1
+        finally:
+            await admin.cleanup()
+            await peers.close()
+            self._meter.close()
+        return 0
+
+    def _build_peers(self) -> PeersClient:
+        """Asks other nodes for their status; it keeps no leases (the workers do)."""
+        cluster, clock = self._settings.cluster, SystemClock()
+        table = LeaseTable(str(self._leases), lease_s=cluster.lease_s, clock=clock)
+        return PeersClient(
+            me=Owner(cluster.node_id, 0),
+            members=StaticMembers(self._settings.view.nodes),
+            secret=cluster.secret.get_secret_value().encode(),
+            trust=Trust(table, HeldLeases(), lambda: None, lease_s=cluster.lease_s),
+            find=lambda _: None,
+            clock=clock,
+            tally=self._meter.tally,
+        )
+
+    def _sources(self, peers: PeersClient) -> AdminSources:
+        return AdminSources(
+            status=self._meter.status,
+            metrics=self._meter.metrics,
+            others=lambda: self._others(peers),
+            reasons_not_ready=self._supervisor.not_ready,
+            lag_s=lambda: self._lag_s,
+        )
+
+    async def _others(self, peers: PeersClient) -> list[Document]:
+        """The other nodes' documents; an error in the place of one that does not answer."""
+        others = [node.id for node in self._settings.view.nodes if node.id != self._settings.cluster.node_id]
+
+        async def ask(node_id: str) -> Document:
+            try:
+                document: Document = json.loads(await peers.status(node_id))
+            except (PeerFault, ValueError) as error:
+                return {"node": node_id, "error": str(error)}
+            return document or {"node": node_id, "error": "it has no status yet"}
+
+        return list(await asyncio.gather(*(ask(node_id) for node_id in others)))
+
+    def _used(self) -> int:
+        try:
+            return self._keeper.used_bytes()
+        except DiskFault:
+            return 0
+
+    async def _sample(self, stop: asyncio.Event) -> None:
+        """Sum the meters four times a second; leave the status where the workers find it, for other nodes."""
+        loop = asyncio.get_running_loop()
+        count = 0
+        while not stop.is_set():
+            due = loop.time() + SAMPLE_EVERY_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), SAMPLE_EVERY_S)
+            self._lag_s = max(0.0, loop.time() - due)
+            self._meter.sample()
+            count += 1
+            if count % STATUS_EVERY_SAMPLES == 0:
+                self._write_status()
+
+    def _write_status(self) -> None:
+        temporary = self._run_dir / "status.json.new"
+        try:
+            temporary.write_text(json.dumps(self._meter.status()))
+            temporary.rename(self._run_dir / "status.json")
+        except OSError as error:
+            structlog.get_logger().warning("status not written", why=str(error))

@@ -1,0 +1,318 @@
+"""The composition root of one data worker: adapters are built here, wired to the rules, served and shut down.
+
+A worker is a process of its own (``python -m gateway.worker``). It gets its settings as JSON on standard input and its
+number as an argument, listens with SO_REUSEPORT on the clients' port and alone on ``peer_port + number``, and says
+``ready`` on standard output. SIGTERM drains: no new connections, running requests get ``drain_s``, then the rest is
+aborted. When its node process dies the kernel ends it too, so that no worker is left without a keeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import resource
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+
+from cache.cache import Cache
+from cache.chunks import Chunk
+from cache.fills.driver import Fills
+from cache.freshness import Freshness, FreshnessRule
+from cache.members.leasefile import LeaseTable
+from cache.members.leases import HeldLeases
+from cache.members.static import StaticMembers
+from cache.peers.client import PeersClient, Trust
+from cache.peers.server import PeerServer
+from cache.ports import ChunkReader
+from cache.ring import Ring
+from cache.store.catalog import LmdbCatalog
+from cache.store.environment import open_environment
+from cache.store.files import FileStore
+from cache.store.mapped import Tokens
+from cache.tally import Count, Tally
+from cache.versions import ObjectRef
+from cache.views import Owner
+from cache.ways import Ports, Ways
+from gateway.admission import Admission, Admitted
+from gateway.exchange import Address
+from gateway.forward import Forwarder, RequestBody
+from gateway.http.app import GatewayServer
+from gateway.http.service import Patience, Service
+from gateway.identities import load_identities
+from gateway.logs import set_up_logs
+from gateway.meter.counters import WorkerMeter
+from gateway.reads import Reads
+from gateway.s3.answers import Answer
+from gateway.s3.sigv4 import Credentials
+from gateway.settings import Settings
+from gateway.upstream import Patience as UpstreamPatience
+from gateway.upstream import Upstream
+
+SWEEP_EVERY_S: Final = 1.0
+BACKLOG: Final = 4096
+FILES_RESERVED: Final = 512
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker stands: its number, the node's run directory, and the grants file of this boot."""
+
+    number: int
+    run_dir: Path
+    leases: Path
+
+
+class SystemClock:
+    """The machine's monotonic clock."""
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return time.monotonic()
+
+
+class Host:
+    """What this worker does for peers that ask; implements :class:`cache.ports.PeerHost`."""
+
+    def __init__(self, ways: Ways, cache: Cache, status: Path, lease_s: Callable[[], float]) -> None:
+        self._ways = ways
+        self._cache = cache
+        self._status = status
+        self._lease_s = lease_s
+
+    async def serve(self, chunk: Chunk) -> ChunkReader:
+        """The chunk from the store or from its one fill."""
+        return await self._ways.serve(chunk)
+
+    def invalidate(self, refs: Sequence[ObjectRef]) -> None:
+        """Forget what this node knew of these keys."""
+        self._cache.forget(refs)
+
+    def grant(self, node_id: str) -> float:  # noqa: ARG002 - the port's signature: all members are granted alike
+        """How long a lease may hold; none while this worker drains."""
+        return self._lease_s()
+
+    def status(self) -> bytes:
+        """The document that the node process wrote last."""
+        with contextlib.suppress(OSError):
+            return self._status.read_bytes()
+        return b"{}"
+
+
+class Worker:
+    """One data worker, built from its settings; ``run`` serves until it is told to stop."""
+
+    def __init__(self, settings: Settings, place: Place, upstream: Upstream, meter: WorkerMeter) -> None:
+        self._settings = settings
+        self._place = place
+        self._meter = meter
+        self._executor = ThreadPoolExecutor(8, "fill")
+        self._clock = SystemClock()
+        self._members = StaticMembers(settings.view.nodes)
+        self._me = Owner(settings.node.id, place.number)
+        self._store, self._catalog = self._build_store()
+        self._leases = LeaseTable(str(place.leases), lease_s=settings.cluster.lease_s, clock=self._clock)
+        self._fills = Fills(
+            upstream,
+            self._store,
+            self._clock,
+            tally=meter.tally,
+            executor=self._executor,
+            fills_max=settings.cache.fills_max,
+        )
+        self._peers = self._build_peers()
+        self._ways, self._cache = self._build_cache(upstream)
+        self._service = self._build_service(Forwarder(upstream, self._cache.invalidate))
+        self._peer_server = PeerServer(
+            Host(self._ways, self._cache, place.run_dir / "status.json", self._lease_s),
+            node_id=self._me.node_id,
+            members=self._members,
+            secret=self._secret,
+            grants=self._leases,
+            tally=meter.tally,
+        )
+
+    @property
+    def _secret(self) -> bytes:
+        return self._settings.cluster.secret.get_secret_value().encode()
+
+    def _lease_s(self) -> float:
+        return 0.0 if self._service.draining else self._settings.cluster.lease_s
+
+    def _build_store(self) -> tuple[FileStore, LmdbCatalog]:
+        cache, tally = self._settings.cache, self._meter.tally
+        directory = Path(cache.directory)
+        files_max = max(64, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_RESERVED) // 4)
+        store = FileStore(
+            directory,
+            quota_bytes=cache.quota,
+            tally=tally,
+            verify=cache.verify,
+            open_files_max=min(files_max, 8192),
+        )
+        environment = open_environment(directory)
+        return store, LmdbCatalog(environment, Tokens(environment.places.tokens), tally)
+
+    def _build_peers(self) -> PeersClient:
+        held = HeldLeases()
+        trust = Trust(self._leases, held, self._catalog.distrust, lease_s=self._settings.cluster.lease_s)
+        return PeersClient(
+            me=self._me,
+            members=self._members,
+            secret=self._secret,
+            trust=trust,
+            find=self._store.find,
+            clock=self._clock,
+            tally=self._meter.tally,
+        )
+
+    def _build_cache(self, upstream: Upstream) -> tuple[Ways, Cache]:
+        cache = self._settings.cache
+        ring = Ring(self._members.current())
+        ports = Ports(upstream, self._store, self._catalog, self._fills, self._clock, self._meter.tally, self._peers)
+        ways = Ways(ports, me=self._me, owner_of=ring.owner)
+        rules = [FreshnessRule(rule.bucket, rule.prefix, rule.mode, rule.ttl_s) for rule in self._settings.freshness]
+        built = Cache(
+            ports,
+            ways,
+            freshness=Freshness(rules),
+            chunk_bytes=cache.chunk_size,
+            readahead_chunks=cache.readahead,
+            stale_if_error_s=cache.stale_if_error_s,
+        )
+        return ways, built
+
+    def _build_service(self, forwarder: Forwarder) -> Service:
+        server = self._settings.server
+        identities = load_identities(self._settings.identities.file)
+        admission = Admission(identities, required=server.auth == "sigv4", target=self._settings.meter.target)
+
+        def forward(admitted: Admitted, body: RequestBody | None) -> Awaitable[Answer]:
+            return forwarder.forward(
+                admitted.request, admitted.operation, admitted.auth, body, may=admitted.identity.may
+            )
+
+        return Service(
+            admission=admission,
+            reads=Reads(self._cache, lambda admitted: forward(admitted, None)),
+            forward=forward,
+            meter=self._meter,
+            domains=server.domains,
+            patience=Patience(head_s=server.header_timeout_s, idle_s=server.idle_timeout_s),
+            access_log=server.access_log,
+        )
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serve until ``stop`` is set, then drain. Raises OSError when a port cannot be had."""
+        server, cluster = self._settings.server, self._settings.cluster
+        loop = asyncio.get_running_loop()
+        await self._peer_server.start(cluster.peer_host, self._settings.node.peer_port + self._place.number)
+        self._peers.start()
+        gateway = GatewayServer(self._service)
+        listening = await loop.create_server(gateway, server.host, server.port, reuse_port=True, backlog=BACKLOG)
+        sweeping = loop.create_task(self._sweep())
+        gc.collect()
+        gc.freeze()
+        ready()
+        try:
+            await stop.wait()
+            listening.close()
+            await self._drain(server.drain_s)
+        finally:
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
+            await gateway.shutdown(0.1)
+            await self._peers.close()
+            await self._peer_server.close()
+            await self._fills.close()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._store.close()
+
+    async def _drain(self, drain_s: float) -> None:
+        """No new requests on old connections; running ones get ``drain_s``."""
+        service = self._service
+        service.draining = True
+        deadline = time.monotonic() + drain_s
+        while service.connections and time.monotonic() < deadline:
+            for connection in [one for one in service.connections if one.at_rest()]:
+                connection.force_close()
+            await asyncio.sleep(0.02)
+
+    async def _sweep(self) -> None:
+        """Once a second: cut overdue connections, let evicted files go, note the loop's lag."""
+        tally, loop = self._meter.tally, asyncio.get_running_loop()
+        while True:
+            due = loop.time() + SWEEP_EVERY_S
+            await asyncio.sleep(SWEEP_EVERY_S)
+            tally.words[Count.LOOP_LAG_US_MAX] = int((loop.time() - due) * 1e6)
+            now = time.monotonic()
+            for connection in [one for one in self._service.connections if one.overdue(now)]:
+                connection.force_close()
+            self._store.sweep()
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies. Linux only."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def serve(settings: Settings, place: Place) -> None:
+    """Build the worker and serve until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    meter = WorkerMeter(str(place.run_dir), place.number)
+    async with upstream_of(settings, meter.tally) as upstream:
+        worker = Worker(settings, place, upstream, meter)
+        await worker.run(stop, lambda: print("ready", flush=True))  # noqa: T201 - the node process reads it
+    meter.close()
+
+
+def upstream_of(settings: Settings, tally: Tally) -> Upstream:
+    """The upstream that the settings name, not yet entered."""
+    upstream = settings.upstream
+    secret, token = upstream.secret_key.get_secret_value(), upstream.session_token.get_secret_value()
+    return Upstream(
+        Address(upstream.endpoint, upstream.region, upstream.path_style),
+        tally,
+        credentials=Credentials(upstream.access_key, secret, token) if upstream.access_key else None,
+        patience=UpstreamPatience(
+            connections=upstream.connections,
+            connect_timeout_s=upstream.connect_timeout_s,
+            read_timeout_s=upstream.read_timeout_s,
+            retries=upstream.retries,
+        ),
+    )
+
+
+def main() -> int:
+    """``python -m gateway.worker NUMBER RUN_DIR LEASES``, settings on standard input."""
+    die_with_parent()
+    number, run_dir, leases = sys.argv[1:4]
+    settings = Settings.from_json(sys.stdin.buffer.read())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+    set_up_logs(settings.server.log_level, node=settings.cluster.node_id, worker=int(number))
+    place = Place(int(number), Path(run_dir), Path(leases))
+    try:
+        uvloop.run(serve(settings, place))
+    except OSError as error:
+        structlog.get_logger().error("worker cannot serve", why=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
