@@ -15,7 +15,7 @@ from gateway.identities import ALLOWABLE, Grant, Identities, Identity
 from gateway.s3.errors import S3Error
 from gateway.s3.operations import Operation, classify, rights
 from gateway.s3.requests import S3Request
-from gateway.s3.sigv4 import Authenticated, PayloadMode, authenticate, payload_mode
+from gateway.s3.sigv4 import Authenticated, authenticate
 
 ANYBODY: Final = Identity("", "", name="anybody", grants=(Grant(("*",), ("",), ALLOWABLE),))
 _GPUS_MAX: Final = 100_000
@@ -34,12 +34,12 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that may go on: what it is, who asks, and how its body is signed."""
+    """A request that may go on: what it is, who asks, and how its body is signed (None: nobody was authenticated)."""
 
     request: S3Request
     operation: Operation
     identity: Identity
-    auth: Authenticated
+    auth: Authenticated | None
 
 
 class Admission:
@@ -52,16 +52,19 @@ class Admission:
 
     def admit(self, request: S3Request, now: float) -> Admitted:
         """Admit the request at wall-clock time ``now`` (seconds since the epoch). Raises S3Error."""
-        if self._required:
-            auth = authenticate(request, self._identities.find, now=now)
-            identity = self._identities.find(auth.access_key) or ANYBODY
-        else:
-            auth, identity = _unauthenticated(request), ANYBODY
+        auth, identity = self._authenticated(request, now) if self._required else (None, ANYBODY)
         operation = classify(request)
         for permission, bucket, key in rights(request, operation):
             if not identity.may(permission, bucket, key):
                 raise S3Error("AccessDenied")
         return Admitted(request, operation, identity, auth)
+
+    def _authenticated(self, request: S3Request, now: float) -> tuple[Authenticated, Identity]:
+        auth = authenticate(request, self._identities.find, now=now)
+        identity = self._identities.find(auth.access_key)
+        if identity is None:
+            raise S3Error("InvalidAccessKeyId")
+        return auth, identity
 
     def client(self, admitted: Admitted) -> Client:
         """Whom the meter counts this request for."""
@@ -71,11 +74,3 @@ class Admission:
         said = headers.get("x-forebay-gpus", "")
         gpus = min(int(said), _GPUS_MAX) if said.isascii() and said.isdigit() and len(said) < 7 else identity.gpus
         return Client(identity.name, job, rank, gpus, self._target if identity.target is None else identity.target)
-
-
-def _unauthenticated(request: S3Request) -> Authenticated:
-    """What the body claims of itself, with nothing to verify a signature by."""
-    claimed = request.headers.get("x-amz-content-sha256", PayloadMode.UNSIGNED.value)
-    mode = payload_mode(claimed)
-    payload_hash = claimed if mode is PayloadMode.HASHED else ""
-    return Authenticated("", mode, payload_hash, signature="", amz_date="", scope="", signing_key=b"")
