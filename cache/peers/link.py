@@ -53,6 +53,11 @@ class Link(asyncio.BufferedProtocol):
         """Whether it may be used: connected, and nothing half read."""
         return self._transport is not None and not self._transport.is_closing() and self.frames.idle()
 
+    @property
+    def writable(self) -> bool:
+        """Whether all that was written has gone to the kernel."""
+        return self._writing
+
     def send(self, message: Message) -> None:
         """Write a message. On a lost connection it does nothing: the next wait tells."""
         if self._transport is not None and not self._transport.is_closing():

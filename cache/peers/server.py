@@ -16,7 +16,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, Final, TypeVar, assert_never, cast
 
 from cache.chunks import UNIT_BYTES, Chunk
@@ -242,18 +242,31 @@ class PeerServer:
             units = done
             await link.drained()
 
-    async def _patiently(self, link: Link, waited: Coroutine[Any, Any, _T]) -> _T:
+    async def _patiently(self, link: Link, waited: Awaitable[_T]) -> _T:
         """What is waited for, with a sign of life whenever it takes long."""
-        task = asyncio.ensure_future(waited)
-        try:
-            while not (await asyncio.wait({task}, timeout=self._waiting_every_s))[0]:
-                await link.drained()
-                link.send(Waiting())
-            return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        with _SignsOfLife(link, self._waiting_every_s):
+            return await waited
+
+
+class _SignsOfLife:
+    """While entered, says ``Waiting`` every so often; nobody else writes meanwhile."""
+
+    __slots__ = ("_every_s", "_link", "_loop", "_timer")
+
+    def __init__(self, link: Link, every_s: float) -> None:
+        self._link, self._every_s = link, every_s
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> None:
+        self._timer = self._loop.call_later(self._every_s, self._tick)
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _tick(self) -> None:
+        if self._link.writable:  # else the asker has enough to read
+            self._link.send(Waiting())
+        self.__enter__()
 
 
 def _asked(ask: AskChunk) -> tuple[Chunk, ByteSpan]:
