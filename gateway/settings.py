@@ -68,6 +68,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _must_agree(key: str, ours: int, listed: int) -> None:
+    if ours != listed:
+        raise ValueError(
+            f"{key}: {ours} here but {listed} in cluster.members; "
+            f"peers count on the latter: make them equal, or leave {key} out"
+        )
+
+
 class Section(BaseModel):
     """A table of the settings file: frozen, and closed to keys that nobody knows."""
 
@@ -208,7 +216,7 @@ class ClusterSettings(Section):
     secret_file: str = Field(default="", description="file that holds the secret")
     peer_host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on for peers")
     peer_port: Port = Field(
-        default=9200, description="peer port of worker 0; worker i adds i; unset: as listed in members"
+        default=9200, description="peer port of worker 0; worker i adds i; in a cluster: as listed in members"
     )
     lease_s: Seconds = Field(default=5.0, description="seconds after which a silent member's claims lapse")
     members: tuple[MemberSettings, ...] = Field(
@@ -262,13 +270,13 @@ class Settings(Section):
     meter: MeterSettings = MeterSettings()
 
     @model_validator(mode="after")
-    def _own_member_has_our_workers(self) -> Self:
-        member = next((each for each in self.cluster.members if each.id == self.cluster.node_id), None)
-        if member is not None and self.server.workers not in {0, member.workers}:
-            raise ValueError(
-                f"server.workers: {self.server.workers} here but {member.workers} in cluster.members; "
-                "peers count on the latter: make them equal, or leave server.workers out"
-            )
+    def _we_are_as_our_peers_know_us(self) -> Self:
+        cluster, workers = self.cluster, self.server.workers
+        member = next((each for each in cluster.members if each.id == cluster.node_id), None)
+        if member is not None and workers > 0:
+            _must_agree("server.workers", workers, member.workers)
+        if member is not None and "peer_port" in cluster.model_fields_set:
+            _must_agree("cluster.peer_port", cluster.peer_port, member.peer_port)
         return self
 
     @property
@@ -295,11 +303,6 @@ class Settings(Section):
         By default it is 80 % of what the cache could have, so that a restart with a full cache does not shrink it.
         """
         return self.cache.quota or min((free_bytes + cached_bytes) * 8 // 10, _QUOTA_MAX)
-
-    @property
-    def freshness_rules(self) -> tuple[tuple[str, str, str, float], ...]:
-        """(bucket glob, key prefix, mode, ttl in seconds), in the order of judging."""
-        return tuple((rule.bucket, rule.prefix, rule.mode, rule.ttl_s) for rule in self.freshness)
 
     def to_json(self) -> str:
         """Everything, secrets included, for a worker's standard input: never log it."""

@@ -43,7 +43,7 @@ def test_the_settings_example_is_one() -> None:
     document["cluster"] |= {"node_id": "gpu-1", "secret": "s" * 32}
     settings = Settings.model_validate(document)
     assert [node.id for node in settings.view.nodes] == ["gpu-1", "gpu-2"]
-    assert settings.freshness_rules[0][:3] == ("datasets", "", "immutable")
+    assert (settings.freshness[0].bucket, settings.freshness[0].mode) == ("datasets", "immutable")
 
 
 def test_the_identities_example_is_one() -> None:

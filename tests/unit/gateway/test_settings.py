@@ -68,6 +68,7 @@ def test_values_cannot_change() -> None:
         ({"cluster": {"members": [{"id": "a", "host": "h", "peer_port": 65535, "workers": 2}]}}, "pass 65535"),
         ({"cluster": {"members": [{"id": "a", "host": "h"}]}}, "Field required"),
         ({"cluster": CLUSTER, "server": {"workers": 3}}, "3 here but 2"),
+        ({"cluster": CLUSTER | {"peer_port": 9300}}, "cluster.peer_port: 9300 here but 9200"),
         ({"meter": {"target": 0}}, "greater than 0"),
         ({"meter": {"target": "7Gb/s"}}, "no rate"),
         ({"severs": {}}, "Extra inputs"),
@@ -92,6 +93,8 @@ def test_what_cannot_work_is_refused(sections: dict[str, Any], words: str) -> No
         {"upstream": {"endpoint": "http://[::1]:9000"}},
         {"upstream": {"access_key": "a", "secret_key": "b"}},
         {"cluster": CLUSTER, "server": {"workers": 2}},
+        {"cluster": CLUSTER | {"node_id": "b", "peer_port": 9300}},
+        {"cluster": CLUSTER | {"node_id": "b"}},
         {"cluster": CLUSTER | {"secret": "ü" * 16}},
     ],
 )
@@ -130,11 +133,6 @@ def test_incomplete_settings_name_no_node() -> None:
 )
 def test_the_quota(quota: str, free: int, cached: int, expected: int) -> None:
     assert make(cache={"quota": quota}).quota_bytes(free_bytes=free, cached_bytes=cached) == expected
-
-
-def test_freshness_rules_as_plain_values() -> None:
-    rules = make(freshness=[{"bucket": "b*", "prefix": "p/", "mode": "always"}, {"ttl_s": 2}]).freshness_rules
-    assert rules == (("b*", "p/", "always", 5.0), ("*", "", "ttl", 2.0))
 
 
 def test_secrets_show_in_nothing_but_the_json_for_workers() -> None:
