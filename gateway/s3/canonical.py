@@ -21,8 +21,10 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
-_CANONICAL_PATH: Final = re.compile(r"(?:[/A-Za-z0-9._~-]|%[0-9A-F]{2})*")
-_CANONICAL_QUERY: Final = re.compile(r"(?:[=&A-Za-z0-9._~-]|%[0-9A-F]{2})*")
+_ESCAPE: Final = r"%(?:[0189A-F][0-9A-F]|2[0-9ABC{slash}]|3[A-F]|40|5[BCDE]|60|7[BCDF])"
+"""A percent escape of what must be escaped, that is of no unreserved character (nor, in a path, of a slash)."""
+_CANONICAL_PATH: Final = re.compile(rf"(?:[/A-Za-z0-9._~-]|{_ESCAPE.format(slash='')})*")
+_CANONICAL_QUERY: Final = re.compile(rf"(?:[=&A-Za-z0-9._~-]|{_ESCAPE.format(slash='F')})*")
 _AMZ_DATE: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _SPACES: Final = re.compile(r"[ \t]{2,}|\t")
 
@@ -46,6 +48,8 @@ def canonical_query(raw_query: str, *, as_sent: bool = False, without: str = "")
     if not (as_sent or _CANONICAL_QUERY.fullmatch(raw_query)):
         raw_query = _recoded(raw_query)
     pairs = [pair.partition("=") for pair in raw_query.split("&") if pair]
+    if not as_sent:
+        pairs = [(name, sign, value.replace("=", "%3D")) for name, sign, value in pairs]
     return "&".join(f"{name}={value}" for name, value in sorted((n, v) for n, _, v in pairs if n != without))
 
 

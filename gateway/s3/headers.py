@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from cache.versions import ByteSpan, Entry
 from gateway.s3.errors import S3Error
@@ -104,7 +105,7 @@ def strip_presigned(raw_query: bytes) -> bytes:
     if not raw_query:
         return raw_query
     pairs = raw_query.split(b"&")
-    return b"&".join(pair for pair in pairs if pair.partition(b"=")[0].lower() not in _PRESIGNED)
+    return b"&".join(pair for pair in pairs if unquote_to_bytes(pair.partition(b"=")[0]).lower() not in _PRESIGNED)
 
 
 def without_aws_chunked(content_encoding: str) -> str:
