@@ -64,6 +64,7 @@ class LmdbCatalog:
     """One process's face of the catalog. ``rows_max`` is what ``trim`` cuts the number of rows down to."""
 
     def __init__(self, environment: Environment, tokens: Tokens, tally: Tally, *, rows_max: int = ROWS_MAX) -> None:
+        self._environment = environment  # kept: while any part of it is in use, nobody may open it anew
         self._env = environment.lmdb
         self._db = environment.catalog
         self._tokens = tokens
@@ -132,7 +133,7 @@ class LmdbCatalog:
             return 0
         try:
             with self._env.begin(db=self._db, write=True) as txn:
-                sample = list(_sample(txn.cursor()))
+                sample = list(_sample(txn.cursor(), min(TRIM_SAMPLE, self._rows_max + surplus)))
                 oldest = sorted(sample)[: min(surplus, max(1, len(sample) // 2))]
                 return sum(txn.delete(key) for _, key in oldest)
         except lmdb.Error as error:
@@ -174,14 +175,12 @@ def _entry_of(raw: bytes, ref: ObjectRef) -> Entry | None:
     return Entry(version, row.headers, row.checked_at, row.token)
 
 
-def _sample(cursor: lmdb.Cursor) -> Iterator[tuple[float, bytes]]:
-    """(age key, row key) of rows beginning at a random place; digests are spread evenly."""
-    found = cursor.set_range(secrets.token_bytes(16)) or cursor.first()
-    for _ in range(TRIM_SAMPLE):
-        if not found:
-            return
+def _sample(cursor: lmdb.Cursor, count: int) -> Iterator[tuple[float, bytes]]:
+    """(time of checking, key) of ``count`` rows from a random place on, and round; digests are spread evenly."""
+    cursor.set_range(secrets.token_bytes(16)) or cursor.first()
+    for _ in range(count):
         try:
             yield _decode(cursor.value()).checked_at, bytes(cursor.key())
         except msgspec.DecodeError:
             yield float("-inf"), bytes(cursor.key())
-        found = cursor.next()
+        cursor.next() or cursor.first()

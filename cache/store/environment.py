@@ -30,6 +30,7 @@ from cache.store.places import Places
 
 MAP_BYTES: Final = 8 << 30
 READERS_MAX: Final = 1024
+LOCK_BYTES: Final = 80 << 10
 PROBE_TIMEOUT_S: Final = 120
 DATABASES: Final = ("catalog", "chunks", "arrivals", "meta")
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
@@ -90,6 +91,7 @@ def _known(places: Places) -> Environment | None:
 
 
 def _open(places: Places) -> Environment:
+    _allocate(f"{places.index}/lock.mdb")
     env = lmdb.open(
         places.index,
         map_size=MAP_BYTES,
@@ -106,6 +108,18 @@ def _open(places: Places) -> Environment:
     stat = os.stat(f"{places.index}/data.mdb")
     _opened[stat.st_dev, stat.st_ino] = environment
     return environment
+
+
+def _allocate(path: str) -> None:
+    """Give LMDB's lock file its blocks, as a write to a hole on a full disk would kill the process.
+
+    Only before this process opens the environment: closing any descriptor of the file drops LMDB's locks on it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, LOCK_BYTES)
+    finally:
+        os.close(fd)
 
 
 def _whole(places: Places) -> bool:

@@ -56,6 +56,7 @@ class ChunkIndex:
     """The rows of one environment, shared by all processes of the node."""
 
     def __init__(self, environment: Environment) -> None:
+        self._environment = environment  # kept: while any part of it is in use, nobody may open it anew
         self._env = environment.lmdb
         self._chunks = environment.chunks
         self._arrivals = environment.arrivals

@@ -32,6 +32,7 @@ def map_file(path: str, size: int) -> tuple[mmap.mmap, bool]:
             fresh = os.fstat(fd).st_size != size
             if fresh:
                 os.ftruncate(fd, size)
+            os.posix_fallocate(fd, 0, size)  # a write to a hole on a full disk would kill the process
             return mmap.mmap(fd, size), fresh
         finally:
             os.close(fd)

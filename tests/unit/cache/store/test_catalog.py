@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cache.store import catalog as module
+from cache.store.catalog import LmdbCatalog
+from cache.store.environment import open_environment, prepare
+from cache.store.mapped import Tokens
+from cache.tally import Tally
+from cache.versions import ObjectRef
+from tests.unit.cache.store.samples import entry_of
+
+REF = ObjectRef("b", "k")
+
+
+def catalog_in(directory: Path, **options: int) -> LmdbCatalog:
+    environment = open_environment(directory)
+    return LmdbCatalog(environment, Tokens(environment.places.tokens), Tally(), **options)
+
+
+def put(catalog: LmdbCatalog, ref: ObjectRef, **options: object) -> None:
+    catalog.put(ref, entry_of(ref, token=catalog.token(ref), **options))  # type: ignore[arg-type]  # any option
+
+
+def test_a_put_is_seen_by_another_face_that_had_an_older_one(tmp_path: Path) -> None:
+    one, other = catalog_in(tmp_path), catalog_in(tmp_path)
+    put(one, REF, etag='"1"')
+    assert other.find(REF) == entry_of(REF, etag='"1"')
+    put(one, REF, etag='"2"')
+    assert other.find(REF) == entry_of(REF, etag='"2"')
+    assert other.find(REF) is other.find(REF)
+    assert not list(other.check())
+
+
+def test_a_row_that_answers_another_question_is_a_miss(tmp_path: Path) -> None:
+    environment = prepare(tmp_path)
+    catalog = catalog_in(tmp_path)
+    put(catalog, REF)
+    other = ObjectRef("b", "other")
+    with environment.lmdb.begin(write=True, db=environment.catalog) as txn:
+        txn.put(other.digest(), txn.get(REF.digest()))
+    assert catalog.find(other) is None
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x90", b"\x01" * 50])
+def test_a_row_of_garbage_is_a_miss(tmp_path: Path, raw: bytes) -> None:
+    environment = prepare(tmp_path)
+    catalog = catalog_in(tmp_path)
+    with environment.lmdb.begin(write=True, db=environment.catalog) as txn:
+        txn.put(REF.digest(), raw)
+    assert catalog.find(REF) is None
+    put(catalog, REF)
+    assert catalog.find(REF) is not None
+
+
+def test_distrust_makes_every_entry_old(tmp_path: Path) -> None:
+    catalog = catalog_in(tmp_path)
+    refs = [ObjectRef("b", str(number)) for number in range(50)]
+    for ref in refs:
+        put(catalog, ref)
+    catalog_in(tmp_path).distrust()
+    assert [catalog.find(ref) for ref in refs] == [None] * 50
+
+
+def test_trim_cuts_down_to_the_bound_and_prefers_old_rows(tmp_path: Path) -> None:
+    catalog = catalog_in(tmp_path, rows_max=100)
+    for number in range(300):
+        put(catalog, ObjectRef("b", str(number)), checked_at=float(number))
+    while catalog.trim():
+        pass
+    left = [number for number in range(300) if catalog.find(ObjectRef("b", str(number)))]
+    assert left == list(range(200, 300))
+    assert catalog.rows() == 100
+    assert catalog.trim() == 0
+
+
+def test_trim_drops_garbage_first(tmp_path: Path) -> None:
+    catalog = catalog_in(tmp_path, rows_max=1)
+    environment = open_environment(tmp_path)
+    put(catalog, REF)
+    with environment.lmdb.begin(write=True, db=environment.catalog) as txn:
+        txn.put(b"x" * 16, b"\xc1")
+    assert catalog.trim() == 1
+    assert catalog.find(REF) is not None
+
+
+def test_remembered_questions_are_bounded(tmp_path: Path) -> None:
+    catalog = catalog_in(tmp_path)
+    for number in range(module.KNOWN_MAX + 10):
+        catalog.find(ObjectRef("b", str(number)))
+    assert not list(catalog.check())
+
+
+def test_a_key_too_large_or_a_full_map_is_forgotten_not_raised(tmp_path: Path) -> None:
+    environment = prepare(tmp_path)
+    catalog = catalog_in(tmp_path)
+    info = environment.lmdb.info()
+    environment.lmdb.set_mapsize((info["last_pgno"] + 3) * 4096)
+    for number in range(500):
+        put(catalog, ObjectRef("b", str(number)))
+    assert catalog.find(ObjectRef("b", "499")) is None
+    assert catalog._tally.read()["disk_errors"] > 0
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from tests.unit.cache.store.test_catalog import REF, catalog_in, put
+catalog = catalog_in(Path(sys.argv[1]))
+assert catalog.find(REF).version.etag == '"mine"'
+put(catalog, REF, etag='"theirs"')
+print("put", flush=True)
+sys.stdin.readline()
+catalog.invalidate([REF])
+print("invalidated", flush=True)
+"""
+
+
+def test_two_processes_share_entries_and_invalidations(tmp_path: Path) -> None:
+    catalog = catalog_in(tmp_path)
+    put(catalog, REF, etag='"mine"')
+    command = [sys.executable, "-c", OTHER, str(tmp_path)]
+    root = Path(__file__).parents[4]
+    with subprocess.Popen(
+        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "put\n"
+        found = catalog.find(REF)
+        assert found is not None
+        assert found.version.etag == '"theirs"'
+        token = catalog.token(REF)
+        other.stdin.write("go\n")
+        assert other.stdout.readline() == "invalidated\n"
+        assert catalog.find(REF) is None
+        assert catalog.token(REF) != token
+    assert other.returncode == 0
