@@ -47,9 +47,11 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "gateway/sources.py": "reads the settings file, the environment and this machine's facts",
     "gateway/node.py": "composition root",
     "gateway/worker.py": "composition root",
+    "gateway/supervisor.py": "the workers' processes",
     "gateway/cli": "the terminal",
 }
 
 ALLOWED: dict[tuple[str, str], str] = {  # (rule, path): why
     ("tests_do_not_sleep", "tests/doubles/fake_s3.py"): "slowness is one of the troubles that an upstream makes",
+    ("tests_do_not_sleep", "tests/cluster.py"): "a process that starts or is killed tells nobody",
 }
