@@ -18,6 +18,7 @@ from gateway.client.stream import ObjectStream
 
 Sample = dict[str, bytes | str]
 KEY: Final = "__key__"
+_DRAIN_BYTES: Final = 1 << 20
 
 T = TypeVar("T")
 
@@ -92,6 +93,8 @@ def read_members(stream: ObjectStream, shard: str = "") -> Iterator[tuple[str, b
                 archive.members.clear()  # type: ignore[attr-defined]  # typeshed omits it; tarfile keeps every member it has seen
                 if member.isfile() and not member.issparse():
                     yield member.name, _content(stream, member, shard)
+        while stream.read(_DRAIN_BYTES):  # the padding: no part in flight is left half read
+            pass
     except tarfile.TarError as error:
         raise ShardDamaged(f"{shard}: {error}") from error
 
