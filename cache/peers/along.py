@@ -17,10 +17,10 @@ from collections.abc import Callable
 
 from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import PeerFault, PeerLied, PeerRefused
-from cache.peers.frames import Ended, Filling, Message, Progress, Sealed
+from cache.peers.frames import Filling, Progress, Sealed
 from cache.peers.link import Link
 from cache.peers.pool import Pool
-from cache.peers.relay import accepted, ask_for, ended_by, next_answer
+from cache.peers.relay import ask_chunk, ask_for, ended_by, next_answer
 from cache.ports import ChunkReader
 from cache.versions import ByteSpan
 from cache.views import Owner
@@ -31,15 +31,13 @@ Find = Callable[[Chunk], ChunkReader | None]
 async def open_along(pool: Pool, owner: Owner, chunk: Chunk, find: Find) -> ChunkReader:
     """A reader on the file that ``owner`` fills or has filled. Raises any PeerFault."""
     request = ask_for(chunk, ByteSpan(0, chunk.length), same_node=True)
-    link = await accepted(pool, owner, request)
+    link, first = await ask_chunk(pool, owner, request)
     try:
-        answer = await next_answer(pool, link)
+        answer = await next_answer(pool, link, first)
         if isinstance(answer, Filling):
             return Along(pool, owner, chunk, link, os.open(answer.path, os.O_RDONLY | os.O_CLOEXEC))
         if not isinstance(answer, Sealed):
             raise ended_by(answer, pool, owner, link)
-        if not isinstance(ended := await next_answer(pool, link), Ended):
-            raise ended_by(ended, pool, owner, link)
         pool.give(owner, link)
     except FileNotFoundError:
         link.abort()  # sealed, or given up, since it told us
@@ -101,34 +99,33 @@ class Along:
 
     async def _hear(self) -> None:
         """One more report of the owner."""
-        if self._fault is not None:
-            raise self._fault
-        if self._link is None:
-            raise PeerLied("the owner ended early")
+        if self._fault is not None or self._link is None:
+            raise self._fault or PeerLied("the owner ended early")
+        link = self._link
         try:
-            self._take(await next_answer(self._pool, self._link), self._link)
-            if self._bound == self._length and self._link is not None:
-                self._take(await next_answer(self._pool, self._link), self._link)
+            answer = await next_answer(self._pool, link)
+            if not isinstance(answer, Progress):
+                self._link = None
+                raise ended_by(answer, self._pool, self._owner, link)
+            self._take(answer)
         except PeerFault as fault:
             self._fault = fault
             if self._link is not None:
                 self._link.abort()
                 self._link = None
             raise
-
-    def _take(self, answer: Message, link: Link) -> None:
-        if not isinstance(answer, Progress):
+        if self._bound == self._length:
             self._link = None
-            if not isinstance(answer, Ended):
-                raise ended_by(answer, self._pool, self._owner, link)
             self._pool.give(self._owner, link)
-            return
-        self._hashes.extend(answer.hashes)
-        if not self._bound < answer.received <= self._length or len(self._hashes) < self._units_done(answer.received):
-            raise PeerLied(f"progress from {self._bound} to {answer.received} of {self._length}")
-        if os.fstat(self._fd).st_size < answer.received:
+
+    def _take(self, progress: Progress) -> None:
+        self._hashes.extend(progress.hashes)
+        received = progress.received
+        if not self._bound < received <= self._length or len(self._hashes) < self._units_done(received):
+            raise PeerLied(f"progress from {self._bound} to {received} of {self._length}")
+        if os.fstat(self._fd).st_size < received:
             raise PeerRefused("the file is shorter than its fill")
-        self._bound = answer.received
+        self._bound = received
 
     def _units_done(self, received: int) -> int:
         return received // UNIT_BYTES + (received == self._length and received % UNIT_BYTES > 0)

@@ -8,7 +8,7 @@ errors by the cache.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -112,6 +112,10 @@ class PeersClient:
         if not isinstance(answer, Status):
             raise PeerLied(f"{type(answer).__name__} for a status")
         return answer.document
+
+    def check(self) -> Iterator[str]:
+        """What is wrong with me, one line each; silent when well."""
+        yield from self._pool.check()
 
     def _report(self, breaker: Breaker, fault: PeerFault | None) -> None:
         if isinstance(fault, PeerUnreachable | PeerLied):

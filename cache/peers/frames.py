@@ -95,24 +95,16 @@ class AskStatus(_Message, tag=19):
     """Your status document."""
 
 
-class Accepted(_Message, tag=32):
-    """The chunk is being looked for."""
-
-
 class Waiting(_Message, tag=33):
-    """Nothing to send yet; I live."""
+    """The chunk is being looked for, or nothing has come to send yet; I live."""
 
 
 class Unit(_Message, tag=34):
-    """Unit ``index`` of the chunk: ``length`` bytes follow, whose xxh3-64 is ``hash``."""
+    """Unit ``index`` of the chunk: ``length`` bytes follow, of xxh3-64 ``hash``. The span's last one is the end."""
 
     index: int
     length: int
     hash: int
-
-
-class Ended(_Message, tag=35):
-    """All that was asked has been sent."""
 
 
 class Failed(_Message, tag=36):
@@ -132,11 +124,11 @@ class Filling(_Message, tag=37):
 
 
 class Sealed(_Message, tag=38):
-    """The chunk is in the store."""
+    """The chunk is in the store; the end."""
 
 
 class Progress(_Message, tag=39):
-    """Bytes of the fill that have arrived and are verified, and the hashes of the units completed since the last."""
+    """Bytes arrived and verified (all of them: the end), and the hashes of the units completed since the last."""
 
     received: int
     hashes: tuple[int, ...]
@@ -161,7 +153,7 @@ class Status(_Message, tag=42):
 
 Hello = ServerHello | ClientHello | ServerProof
 Request = AskChunk | Invalidate | AskLease | AskStatus
-Answer = Accepted | Waiting | Unit | Ended | Failed | Filling | Sealed | Progress | Obeyed | Lease | Status
+Answer = Waiting | Unit | Failed | Filling | Sealed | Progress | Obeyed | Lease | Status
 Message = Hello | Request | Answer
 
 HELLOS: Final = msgspec.msgpack.Decoder[Message](Hello)

@@ -49,6 +49,11 @@ class Link(asyncio.BufferedProtocol):
         self._writing = True
 
     @property
+    def made(self) -> bool:
+        """Whether there ever was a connection; then ``lost`` is called when it ends."""
+        return self._transport is not None
+
+    @property
     def alive(self) -> bool:
         """Whether it may be used: connected, and nothing half read."""
         return self._transport is not None and not self._transport.is_closing() and self.frames.idle()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,8 +48,8 @@ class Pool:
         self._members = members
         self._secret = handshake.checked_secret(secret)
         self._idle: dict[Owner, list[Link]] = {}
-        self._open: dict[Owner, int] = {}
-        self._links: set[Link] = set()
+        self._links: dict[Owner, set[Link]] = {}  # all, those being connected too
+        self._closed = False
         self._emptied: asyncio.Future[None] | None = None
         self.patience = patience
 
@@ -72,20 +73,28 @@ class Pool:
     def give(self, owner: Owner, link: Link) -> None:
         """Hand back a link whose exchange has ended in order."""
         idle = self._idle.setdefault(owner, [])
-        if link.alive and len(idle) < IDLE_MAX and link in self._links:
+        if link.alive and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
             link.await_nothing()
             idle.append(link)
         else:
             link.abort()
 
+    def check(self) -> Iterator[str]:
+        """What is wrong with the links that wait unused, one line each; silent when well."""
+        for owner, idle in self._idle.items():
+            if len(idle) > IDLE_MAX or len(set(idle)) < len(idle):
+                yield f"{len(idle)} links to {owner} wait unused"
+            if strays := set(idle) - self._links.get(owner, set()):
+                yield f"{len(strays)} links to {owner} wait unused, and are gone"
+
     async def close(self) -> None:
         """Abort every link, and wait until each is gone."""
-        for link in list(self._links):
+        self._closed = True
+        for link in [link for links in self._links.values() for link in links]:
             link.abort()
-        while self._links:
+        while any(self._links.values()):
             self._emptied = asyncio.get_running_loop().create_future()
             await self._emptied
-        self._idle.clear()
 
     async def _first_answer(self, link: Link, request: Request) -> Message:
         link.send(request)
@@ -108,28 +117,23 @@ class Pool:
         node = self._members.current().node(owner.node_id)
         if node is None:
             raise PeerUnreachable(f"no node {owner.node_id!r} in the view")
-        if self._open.get(owner, 0) >= LINKS_MAX:
-            raise PeerRefused(f"{LINKS_MAX} links to {owner} are in use")
-        self._open[owner] = self._open.get(owner, 0) + 1
-        link = Link(HELLOS, lost=lambda link: self._gone(owner, link))
+        links = self._links.setdefault(owner, set())
+        if self._closed or len(links) >= LINKS_MAX:
+            raise PeerRefused(f"{len(links)} links to {owner} are in use")
+        link = Link(HELLOS, lost=lambda link: self._drop(owner, link))
+        links.add(link)
         try:
             async with asyncio.timeout(self.patience.connect_s):
                 await asyncio.get_running_loop().create_connection(
                     lambda: link, node.host, node.peer_port + owner.worker
                 )
-                self._links.add(link)
                 await self._shake_hands(link, owner)
         except BaseException as error:
-            self._abandon(owner, link)
+            link.abort()
+            if not link.made:
+                self._drop(owner, link)  # else the connection's end does
             raise _blamed(error, owner) from error
         return link
-
-    def _abandon(self, owner: Owner, link: Link) -> None:
-        """A link that was never handed out; one that got connected leaves by its own ``lost``."""
-        if link in self._links:
-            link.abort()
-        else:
-            self._open[owner] -= 1
 
     async def _shake_hands(self, link: Link, owner: Owner) -> None:
         hello = await link.next(self.patience.connect_s)
@@ -146,13 +150,11 @@ class Pool:
         link.frames.use_key(keys.to_caller)
         link.frames.expect(ANSWERS)
 
-    def _gone(self, owner: Owner, link: Link) -> None:
-        if link in self._links:
-            self._links.discard(link)
-            self._open[owner] -= 1
+    def _drop(self, owner: Owner, link: Link) -> None:
+        self._links[owner].discard(link)
         if link in (idle := self._idle.get(owner, [])):
             idle.remove(link)
-        if not self._links and self._emptied is not None and not self._emptied.done():
+        if not any(self._links.values()) and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
 
 

@@ -2,9 +2,9 @@
 
 The owner sends units in order, each with its hash. A unit is checked for being the one expected, for its length and
 for its hash, then yielded, cut to the span; the view is valid until the next one is asked for, and nothing more is read
-meanwhile: a relay holds one unit buffer. The end must be announced: a connection that closes early is a fault.
+meanwhile: a relay holds one unit buffer. It ends with the span's last unit; a connection that closes before is a fault.
 
-An exchange that ended in order gives its link back; one that was left early, failed or was cancelled aborts it.
+A relay that is complete gives its link back when it is left; one left early, failed or cancelled aborts it.
 ``PeersClient.relay`` makes these; what to do after a fault is the cache's business.
 """
 
@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import PeerFault, PeerLied
 from cache.peers.blame import fault_of
-from cache.peers.frames import Accepted, AskChunk, Ended, Failed, Message, Unit, Waiting
+from cache.peers.frames import AskChunk, Failed, Message, Unit, Waiting
 from cache.peers.link import Link
 from cache.peers.pool import Pool
 from cache.tally import Count, Tally
@@ -47,12 +47,12 @@ def ask_for(chunk: Chunk, span: ByteSpan, *, same_node: bool) -> AskChunk:
     )
 
 
-async def accepted(pool: Pool, owner: Owner, request: AskChunk) -> Link:
-    """Ask; the link, once the owner has said that it looks for the chunk. Raises any PeerFault."""
+async def ask_chunk(pool: Pool, owner: Owner, request: AskChunk) -> tuple[Link, Message]:
+    """Ask; the link and the first answer, which is no fault. Raises any PeerFault."""
     link, answer = await pool.ask(owner, request)
-    if isinstance(answer, Accepted):
-        return link
-    raise ended_by(answer, pool, owner, link)
+    if isinstance(answer, Failed):
+        raise ended_by(answer, pool, owner, link)
+    return link, answer
 
 
 def ended_by(answer: Message, pool: Pool, owner: Owner, link: Link) -> PeerFault:
@@ -64,11 +64,11 @@ def ended_by(answer: Message, pool: Pool, owner: Owner, link: Link) -> PeerFault
     return PeerLied(f"{type(answer).__name__} does not belong here")
 
 
-async def next_answer(pool: Pool, link: Link) -> Message:
-    """The owner's next word that is more than a sign of life. Raises PeerUnreachable or PeerLied, and cuts the link."""
+async def next_answer(pool: Pool, link: Link, answer: Message | None = None) -> Message:
+    """``answer``, or the next one that is more than a sign of life. A PeerFault is raised, the link is cut."""
     try:
-        while isinstance(answer := await link.next(pool.patience.silence_s), Waiting):
-            pass
+        while answer is None or isinstance(answer, Waiting):
+            answer = await link.next(pool.patience.silence_s)
     except PeerFault:
         link.abort()
         raise
@@ -85,11 +85,13 @@ class Relay:
         self._report = report
         self._unit = self._span.start // UNIT_BYTES
         self._link: Link | None = None
+        self._first: Message | None = None
 
     async def __aenter__(self) -> Self:
-        """Ask the owner. Raises any PeerFault."""
+        """Ask the owner; it has answered when this returns. Raises any PeerFault."""
+        request = ask_for(self._chunk, self._span, same_node=False)
         try:
-            self._link = await accepted(self._pool, self._owner, ask_for(self._chunk, self._span, same_node=False))
+            self._link, self._first = await ask_chunk(self._pool, self._owner, request)
         except PeerFault as fault:
             self._report(fault)
             raise
@@ -98,56 +100,50 @@ class Relay:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the link back if the owner is at the end, which a reader with all its bytes may not have looked at."""
-        if self._link is not None and kind is None and self._unit * UNIT_BYTES >= self._span.stop:
-            await self._finish()
-        if self._link is not None:  # left early
-            if self._unit > self._span.start // UNIT_BYTES:
-                self._report(None)
-            self._link.abort()
-            self._link = None
+        """Give the link back if all has come; else cut it."""
+        link, self._link = self._link, None
+        if link is None:
+            return
+        if self._unit > self._span.start // UNIT_BYTES:
+            self._report(None)
+        if self._complete:
+            self._pool.give(self._owner, link)
+        else:
+            link.abort()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> memoryview:
-        if self._link is None:
+        if self._link is None or self._complete:
             raise StopAsyncIteration
         try:
-            view = await self._next_view(self._link)
+            return await self._next_view(self._link)
         except PeerFault as fault:
+            self._link = None
             self._report(fault)
-            if self._link is not None:
-                self._link.abort()
-                self._link = None
             raise
-        if view is None:
-            raise StopAsyncIteration
-        return view
 
-    async def _next_view(self, link: Link) -> memoryview | None:
-        answer = await next_answer(self._pool, link)
-        if isinstance(answer, Unit):
-            return self._verified(answer, link)
-        self._link = None
-        if not isinstance(answer, Ended):
+    @property
+    def _complete(self) -> bool:
+        return self._unit * UNIT_BYTES >= self._span.stop
+
+    async def _next_view(self, link: Link) -> memoryview:
+        first, self._first = self._first, None
+        answer = await next_answer(self._pool, link, first)
+        if not isinstance(answer, Unit):
             raise ended_by(answer, self._pool, self._owner, link)
-        if self._unit * UNIT_BYTES < self._span.stop:
+        try:
+            return self._verified(answer, link)
+        except PeerLied:
             link.abort()
-            raise PeerLied("the owner ended early")
-        self._report(None)
-        self._pool.give(self._owner, link)
-        return None
+            raise
 
     def _verified(self, unit: Unit, link: Link) -> memoryview:
         """The unit's part of the span. Raises PeerLied when it is not what was asked."""
         start = self._unit * UNIT_BYTES
         stop = min(start + UNIT_BYTES, self._chunk.length)
-        if (
-            (unit.index, unit.length) != (self._unit, stop - start)
-            or start >= self._span.stop
-            or link.frames.unit is None
-        ):
+        if (unit.index, unit.length) != (self._unit, stop - start) or link.frames.unit is None:
             raise PeerLied(f"unit {unit.index} of {unit.length} bytes, where {self._unit} was due")
         payload = link.frames.unit[: unit.length]
         if xxh3_64_intdigest(payload) != unit.hash:
@@ -155,9 +151,3 @@ class Relay:
         self._unit += 1
         self._tally.add(Count.PEER_BYTES_IN, unit.length)
         return payload[max(0, self._span.start - start) : min(stop, self._span.stop) - start]
-
-    async def _finish(self) -> None:
-        try:
-            await self.__anext__()
-        except (StopAsyncIteration, PeerFault):
-            return

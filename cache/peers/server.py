@@ -29,13 +29,11 @@ from cache.peers.frames import (
     PROTOCOL,
     REFS_MAX,
     REQUESTS,
-    Accepted,
     AskChunk,
     AskLease,
     AskStatus,
     BadFrame,
     ClientHello,
-    Ended,
     Filling,
     Invalidate,
     Lease,
@@ -201,13 +199,11 @@ class PeerServer:
             return
         self._chunks += 1
         try:
-            link.send(Accepted())
             reader = await self._patiently(link, self._host.serve(chunk))
             if ask.same_node:
                 await self._report_progress(link, reader)
             else:
                 await self._send_units(link, chunk, span, reader)
-            link.send(Ended())
         except Fault as fault:
             _log.info("chunk %d of %s/%s not served to a peer: %s", ask.index, ask.bucket, ask.key, fault)
             link.send(failed_of(fault))
@@ -249,7 +245,7 @@ class PeerServer:
 
 
 class _SignsOfLife:
-    """While entered, says ``Waiting`` every so often; nobody else writes meanwhile."""
+    """While entered, says ``Waiting`` at the loop's first turn and every so often; nobody else writes meanwhile."""
 
     __slots__ = ("_every_s", "_link", "_loop", "_timer")
 
@@ -258,7 +254,7 @@ class _SignsOfLife:
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> None:
-        self._timer = self._loop.call_later(self._every_s, self._tick)
+        self._timer: asyncio.Handle = self._loop.call_soon(self._tick)
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
@@ -266,7 +262,7 @@ class _SignsOfLife:
     def _tick(self) -> None:
         if self._link.writable:  # else the asker has enough to read
             self._link.send(Waiting())
-        self.__enter__()
+        self._timer = self._loop.call_later(self._every_s, self._tick)
 
 
 def _asked(ask: AskChunk) -> tuple[Chunk, ByteSpan]:

@@ -199,7 +199,9 @@ class Cluster:
         self.distrusted += 1
 
     async def close(self) -> None:
+        assert not list(self.client.check())
         await self.client.close()
+        assert not list(self.client.check())
         if hasattr(self, "server"):
             await self.server.close()
         for table in self.tables:
