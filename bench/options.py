@@ -6,7 +6,7 @@ What a flag leaves out comes from the environment: warp's variables first (``WAR
 ``WARP_SECRET_KEY``), then those of every AWS tool. Sizes and rates are written as everywhere in Forebay
 (``gateway/quantities.py``), durations as Go writes them (``30s``, ``1m30s``, ``500ms``).
 
-A value that makes no sense ends in one line that names the option (argparse exits with 2). Reads its arguments only.
+A value that makes no sense ends in one line that names the option, and exit status 2. Reads its arguments only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
+
+from typing_extensions import override
 
 from bench.engines import ENGINES
 from bench.plan import Door, LoadPlan, Shape
@@ -162,8 +164,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line, without the page of usage before it."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="forebay bench",
         description="Load an S3 endpoint and measure it.",
         epilog=_EPILOG,

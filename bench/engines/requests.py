@@ -24,6 +24,19 @@ _AGENT: Final = (
     "Boto3/1.43.0 md/Botocore#1.43.0 ua/2.1 os/linux md/arch#x86_64 lang/python#3.11 md/pyimpl#CPython "
     "m/N,Z,b,D,e cfg/retry-mode#legacy forebay-bench"
 )
+_TRACE: Final = {
+    "amz-sdk-invocation-id": "4d8f3c1e-5b0a-4c57-9f61-0d7a2b9c6e13",
+    "amz-sdk-request": "attempt=1",
+}
+_SPELLED: Final = {
+    "accept-encoding": "Accept-Encoding",
+    "range": "Range",
+    "user-agent": "User-Agent",
+    "x-amz-date": "X-Amz-Date",
+    "x-amz-security-token": "X-Amz-Security-Token",
+    "authorization": "Authorization",
+    "content-length": "Content-Length",
+}
 _METHODS: Final[dict[type[Operation], str]] = {
     Read: "GET",
     Write: "PUT",
@@ -74,8 +87,9 @@ class Heads:
         if self._door.access_key:
             payload = "UNSIGNED-PAYLOAD" if isinstance(operation, Write) else _NOTHING
             headers |= sign(method, path, "", headers, payload, self._credentials, self._door.region, now)
-        headers |= {"accept-encoding": "identity", "user-agent": _AGENT, "amz-sdk-request": "attempt=1"}
-        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        headers = {"accept-encoding": "identity", "user-agent": _AGENT, **headers, **_TRACE}
+        fields = (f"{_SPELLED.get(name, name)}: {value}" for name, value in headers.items())
+        lines = [f"{method} {path} HTTP/1.1", *fields]
         return "\r\n".join([*lines, "", ""]).encode("ascii")
 
     def _path(self, operation: Operation) -> str:

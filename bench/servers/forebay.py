@@ -64,10 +64,18 @@ def serve_gateway(
     upstream: Door, state: Path, *, access_key: str, secret_key: str, cpus: Sequence[int] = ()
 ) -> Iterator[Listening]:
     """A node over ``upstream``, for one client with the given keys; its cache lies under ``state``."""
-    state.mkdir(parents=True, exist_ok=True)
     port = free_port()
+    config = write_settings(upstream, state, port=port, access_key=access_key, secret_key=secret_key)
+    command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config)]
+    with running("forebay", command, port=port, log=state / "forebay.log", cpus=cpus) as listening:
+        yield listening
+
+
+def write_settings(upstream: Door, state: Path, *, port: int, access_key: str, secret_key: str) -> Path:
+    """Settings and identities of such a node under ``state``; where the settings are."""
+    state.mkdir(parents=True, exist_ok=True)
     identities = _write(state / "identities.toml", _IDENTITIES, access_key=access_key, secret_key=secret_key)
-    config = _write(
+    return _write(
         state / "forebay.toml",
         _CONFIG,
         endpoint=upstream.endpoints[0],
@@ -80,9 +88,6 @@ def serve_gateway(
         quota="4GiB",
         identities=str(identities),
     )
-    command = [sys.executable, "-m", "gateway.cli", "serve", "--config", str(config)]
-    with running("forebay", command, port=port, log=state / "forebay.log", cpus=cpus) as listening:
-        yield listening
 
 
 def _write(path: Path, template: str, **values: str | int) -> Path:

@@ -46,9 +46,9 @@ http {{
 """
 
 
-def find_nginx() -> str:
-    """The nginx binary. Raises ServerFailed where there is none."""
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+def find_nginx(*, path: str = "") -> str:
+    """The nginx binary on ``path`` (default: where commands and daemons are). Raises ServerFailed if there is none."""
+    found = shutil.which("nginx", path=path or f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
         raise ServerFailed(MISSING)
     return found

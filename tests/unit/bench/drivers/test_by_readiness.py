@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import count
+
+from bench.drivers.by_readiness import drive
+from bench.drivers.run import Run
+from bench.engines.ports import SplitSession
+from bench.engines.raw import open_engine
+from bench.operations import Read
+from bench.plan import Door, LoadPlan, Shape
+from bench.recorder import LoadReport, Recorder
+from tests.doubles.scripted_server import HANG_UP, ScriptedServer
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+SLOW_DOWN = b"HTTP/1.1 503 X\r\nContent-Length: 21\r\n\r\n<Code>SlowDown</Code>"
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"
+
+
+def sessions_to(server: ScriptedServer, number: int) -> list[SplitSession]:
+    split = open_engine(LoadPlan(Door((server.endpoint,), "b"), Shape())).split
+    assert split is not None
+    return [split(index) for index in range(number)]
+
+
+class Stop:
+    """Counts operations out; the run is over when all answers but the last few were taken."""
+
+    def __init__(self, operations: int) -> None:
+        self.left = operations
+        self.ticks = 0
+
+    def tick(self, recorders: Sequence[Recorder]) -> bool:
+        self.ticks += 1
+        return sum(each.requests + each.failed for each in recorders) >= self.left
+
+
+def driven(server: ScriptedServer, sessions: int, operations: int, timeout_s: float = 30.0) -> LoadReport:
+    now = time.monotonic()
+    run = Run(now, now + 60, 0.1, timeout_s, Stop(operations).tick)
+    mine = sessions_to(server, sessions)
+    try:
+        (recorder,) = drive(run, mine, (Read(str(number), 5) for number in count()))
+    finally:
+        for session in mine:
+            session.close()
+    return recorder.report()
+
+
+def test_every_answer_counts_over_all_sessions() -> None:
+    scripts = [[OK] * 50, [OK] * 50]
+    with ScriptedServer([*scripts, *[[HANG_UP]] * 40]) as server:
+        report = driven(server, 2, 100)
+    assert (report.requests, report.bytes) == (100, 500)
+
+
+def test_an_error_rests_the_session_and_the_next_operation_comes() -> None:
+    with ScriptedServer([[SLOW_DOWN, OK, OK], *[[HANG_UP]] * 40]) as server:
+        report = driven(server, 1, 3)
+    assert report.requests == 2
+    assert report.errors["SlowDown"] == 1
+
+
+def test_a_lost_connection_is_made_again() -> None:
+    with ScriptedServer([[OK, HANG_UP], [OK, OK], *[[HANG_UP]] * 40]) as server:
+        report = driven(server, 1, 4)
+    assert report.requests == 3
+
+
+def test_an_answer_that_stands_still_is_a_timeout() -> None:
+    with ScriptedServer([[HALF], *[[HANG_UP]] * 40]) as server:
+        report = driven(server, 1, 1, timeout_s=0.05)
+    assert report.errors["Timeout"] == 1
+
+
+def test_when_the_window_is_over_nothing_new_begins() -> None:
+    now = time.monotonic()
+    run = Run(now - 2, now - 1, 0.1, 30.0, lambda _: False)
+    with ScriptedServer([]) as server:
+        (recorder,) = drive(run, sessions_to(server, 2), iter([]))
+    assert (recorder.requests, recorder.failed) == (0, 0)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from itertools import repeat
+
+import pytest
+
+from bench.drivers.by_threads import drive
+from bench.drivers.run import Run
+from bench.operations import Operation, OperationFailed, Read
+
+READ = Read("k", 5)
+
+
+class Counted:
+    """A session that does ``operations``, some of them badly, and then says that it is done."""
+
+    def __init__(self, operations: int, *, bad: int = 0) -> None:
+        self.first_byte_s = 0.0
+        self.done = threading.Event()
+        self._left = operations
+        self._bad = bad
+
+    def perform(self, operation: Operation) -> int:
+        assert operation == READ
+        self._left -= 1
+        if self._left <= 0:
+            self.done.set()
+        if self._left < self._bad:
+            raise OperationFailed("SlowDown")
+        self.first_byte_s = time.monotonic()
+        return 5
+
+    def close(self) -> None:
+        return
+
+
+class Broken(Counted):
+    def perform(self, operation: Operation) -> int:
+        raise RuntimeError("a bug of the engine")
+
+
+def sources(number: int) -> list[Iterator[Operation]]:
+    return [repeat(READ) for _ in range(number)]
+
+
+def run_until(sessions: list[Counted]) -> Run:
+    now = time.monotonic()
+    return Run(now, now + 60, 0.1, 30.0, lambda _: all(session.done.is_set() for session in sessions))
+
+
+def test_each_session_has_its_own_thread_and_recorder() -> None:
+    sessions = [Counted(1000), Counted(2000)]
+    first, second = drive(run_until(sessions), sessions, sources(2))
+    assert first.requests >= 1000
+    assert second.requests >= 2000
+    assert first.bytes == 5 * first.requests
+
+
+def test_errors_are_counted_and_the_thread_goes_on() -> None:
+    sessions = [Counted(3, bad=1)]
+    (recorder,) = drive(run_until(sessions), sessions, sources(1))
+    assert recorder.requests == 2
+    assert recorder.failed >= 1
+
+
+def test_a_bug_ends_the_run() -> None:
+    now = time.monotonic()
+    run = Run(now, now + 60, 0.1, 30.0, lambda _: False)
+    with pytest.raises(RuntimeError, match="a bug"):
+        drive(run, [Broken(1), Counted(1)], sources(2))
+
+
+def test_when_the_window_is_over_nothing_new_begins() -> None:
+    now = time.monotonic()
+    (recorder,) = drive(Run(now - 2, now - 1, 0.1, 30.0, lambda _: False), [Counted(1)], sources(1))
+    assert recorder.requests == 0
