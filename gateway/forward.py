@@ -129,7 +129,7 @@ class ForwardedBody(AsyncGenerator[Piece, None]):
 
     def __init__(self, exchange: Exchange, stack: contextlib.AsyncExitStack, *, hold: bool) -> None:
         self._exchange, self._stack, self._hold = exchange, stack, hold
-        self._held = b""
+        self._held, self._over = b"", False
 
     @override
     async def asend(self, value: None) -> Piece:
@@ -140,7 +140,6 @@ class ForwardedBody(AsyncGenerator[Piece, None]):
             await self.aclose()
             raise
         if not data:
-            await self.aclose()
             raise StopAsyncIteration
         return MemoryPiece(data, Source.FORWARDED)
 
@@ -156,14 +155,17 @@ class ForwardedBody(AsyncGenerator[Piece, None]):
         await self._stack.aclose()
 
     async def _next(self) -> bytes:
+        """The next bytes that may be seen; none at the end."""
+        if self._over:
+            return b""
         data = await self._exchange.read()
-        if not self._hold:
-            return data
-        if data and not self._held:
+        if data and self._hold and not self._held:
             self._held, data = data, await self._exchange.read()
         if not data:
+            self._over = True
             await self.aclose()
-        self._held, data = data, self._held
+        if self._hold:
+            self._held, data = data, self._held
         return data
 
 

@@ -88,7 +88,6 @@ class FakeS3:
         self.seen: list[Seen] = []
         self.counts: Counter[str] = Counter()
         self.troubles: list[Trouble] = []
-        self.connections = 0
         self._verify, self._domain, self._delay_s, self._rate, self._port = verify, domain, delay_s, rate, port
         self._gates: dict[str, Gate] = {}
         self._arrived = asyncio.Condition()

@@ -269,6 +269,7 @@ async def test_sound_framing_is_read(pieces: tuple[bytes, ...], then: str) -> No
         version = ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20)
         for _ in range(3):
             assert await read(up, version, ByteSpan(0, 10)) == b"0123456789"
+        assert raw.connections == (1 if then == "keep" else 3)
 
 
 @pytest.mark.parametrize("extra", [b"garbage", SIZED + b"XXXXXXXXXX", SIZED, b"HTTP/1.1 2"])
