@@ -91,7 +91,7 @@ class Evictor:
     def check(self) -> Iterator[str]:
         """What is wrong with me and my policy."""
         yield from self._policy.check()
-        held = sum(arrival.length for arrival in self._all() if arrival.chunk_id in self._sequences)
+        held = sum(arrival.disk_bytes for arrival in self._all() if arrival.chunk_id in self._sequences)
         if held > self._policy.used_bytes:
             yield f"the index has {held} B of chunks that were learnt, the policy counts {self._policy.used_bytes} B"
 
@@ -104,7 +104,7 @@ class Evictor:
     def _learn(self) -> None:
         while batch := self._index.arrivals(self._learnt, LEARN_BATCH):
             for arrival in batch:
-                self._policy.added(arrival.chunk_id, arrival.length)
+                self._policy.added(arrival.chunk_id, arrival.disk_bytes)
                 self._sequences[arrival.chunk_id] = arrival.sequence
             self._learnt = batch[-1].sequence
 

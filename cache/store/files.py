@@ -26,7 +26,7 @@ from cache.faults import DiskFailed, DiskFault, DiskFull
 from cache.store.chunk_files import open_chunk_file, read_footer, remove_judged
 from cache.store.environment import open_environment
 from cache.store.filling import FULL, FileWriter, Outlet
-from cache.store.footer import FooterDamaged
+from cache.store.footer import BLOCK_BYTES, FooterDamaged, disk_bytes
 from cache.store.health import Health
 from cache.store.index import ChunkIndex
 from cache.store.mapped import Touches
@@ -44,7 +44,7 @@ FOREIGN: Final = frozenset({errno.ELOOP, errno.EACCES, errno.ENXIO, errno.EISDIR
 class FileStore:
     """One worker's face of the shared cache directory.
 
-    ``quota_bytes`` bounds the payload bytes of all chunks of the node. ``open_files_max`` bounds the readers kept
+    ``quota_bytes`` bounds the disk space of all chunk files of the node. ``open_files_max`` bounds the readers kept
     open. ``now`` is a monotonic clock in seconds. Raises DiskFailed when the directory cannot be used at all.
     """
 
@@ -97,9 +97,9 @@ class FileStore:
         """Begin a chunk file. Raises DiskFull (the quota too), DiskFailed. Blocks."""
         if not self._health.usable(self._now()):
             raise DiskFailed("the disk keeps failing and is left alone for a while")
-        self._expect_room(chunk.length)
+        self._expect_room(chunk.length + BLOCK_BYTES)
         path = self._places.temporary(chunk.id, os.getpid(), next(self._numbers))
-        self._filling[path] = chunk.length
+        self._filling[path] = chunk.length + BLOCK_BYTES
         try:
             return FileWriter(chunk, path, self._outlet)
         except OSError as error:
@@ -115,7 +115,7 @@ class FileStore:
         return self._readers.sweep(SWEEP_READERS)
 
     def used_bytes(self) -> int:
-        """Payload bytes of all whole chunks of the node. Raises DiskFailed."""
+        """Bytes on disk of all whole chunks of the node, which the quota bounds. Raises DiskFailed."""
         return self._index.used()
 
     def close(self) -> None:
@@ -163,12 +163,12 @@ class FileStore:
             with contextlib.suppress(DiskFailed):
                 self._index.remove([(chunk.id, None)])
 
-    def _expect_room(self, length: int) -> None:
+    def _expect_room(self, wanted: int) -> None:
         used = self._index.used() + sum(list(self._filling.values()))
-        if used + length > self._quota_bytes:
-            raise DiskFull(f"{used} of {self._quota_bytes} bytes used, {length} more wanted")
+        if used + wanted > self._quota_bytes:
+            raise DiskFull(f"{used} of {self._quota_bytes} bytes used, {wanted} more wanted")
 
-    def _publish(self, chunk: Chunk, temporary: str) -> None:
+    def _publish(self, chunk: Chunk, temporary: str, file_bytes: int) -> None:
         path = self._places.chunk(chunk.id)
         try:
             os.rename(temporary, path)
@@ -179,7 +179,7 @@ class FileStore:
             self._damaged(chunk, None)
             os.rename(temporary, path)
         try:
-            self._index.insert([(chunk.id, chunk.length, time.time())])
+            self._index.insert([(chunk.id, disk_bytes(file_bytes), time.time())])
         except DiskFailed:  # the file is the truth; recovery will index it
             self._tally.add(Count.DISK_ERRORS)
 

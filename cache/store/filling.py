@@ -29,7 +29,7 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class Outlet:
     """What a writer asks of its store. ``fault`` turns an OSError into the fault to raise and counts it."""
 
-    publish: Callable[[Chunk, str], None]
+    publish: Callable[[Chunk, str, int], None]
     sealed: Callable[[Chunk, OpenFile, tuple[int, ...]], StoredChunk]
     ended: Callable[[str], None]
     fault: Callable[[OSError], DiskFault]
@@ -88,10 +88,11 @@ class FileWriter:
         if self._written % UNIT_BYTES:
             self._hashes.append(self._unit.intdigest())
         hashes = tuple(self._hashes)
-        self._write(memoryview(encode(self._chunk, hashes)))
+        footer = encode(self._chunk, hashes)
+        self._write(memoryview(footer))
         try:
             self._close()
-            self._outlet.publish(self._chunk, self._path)
+            self._outlet.publish(self._chunk, self._path, self._written + len(footer))
         except OSError as error:
             raise self._outlet.fault(error) from error
         return self._outlet.sealed(self._chunk, self._file, hashes)

@@ -29,6 +29,7 @@ _TAIL: Final = struct.Struct("<IQ8s")  # body length, xxh3-64 of the body, end m
 _LENGTH: Final = struct.Struct("<I")
 TAIL_BYTES: Final = _TAIL.size
 FOOTER_BYTES_MAX: Final = 64 * 1024 * 1024
+BLOCK_BYTES: Final = 4096
 
 
 class FooterDamaged(ValueError):
@@ -41,6 +42,11 @@ class Footer:
 
     chunk: Chunk
     hashes: tuple[int, ...]
+
+
+def disk_bytes(file_bytes: int) -> int:
+    """What a file of that size takes of the quota: whole blocks, as filesystems give them."""
+    return -(-file_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def encode(chunk: Chunk, hashes: tuple[int, ...]) -> bytes:

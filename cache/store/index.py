@@ -1,8 +1,8 @@
-"""The index of chunk files: who they are, how long, in which order they came, and how many bytes that makes.
+"""The index of chunk files: who they are, how much disk they take, and in which order they came.
 
-Three databases move together in one transaction: ``chunks`` (id → length, sequence, time), ``arrivals`` (sequence →
-id, length) and the two numbers in ``meta`` (last sequence, bytes used). So the bytes used always equal the sum of the
-rows, whichever process was killed when. The *files* are the truth: a row without a file and a file without a row both
+Three databases move together in one transaction: ``chunks`` (id → bytes on disk, sequence, time), ``arrivals``
+(sequence → id, bytes on disk) and the two numbers in ``meta`` (last sequence, bytes used). So the bytes used always
+equal the sum of the rows, whichever process was killed when. The *files* are the truth: a row without a file and a file without a row both
 happen (a kill between rename and insert) and recovery settles them. The hit path never comes here.
 
 Every method is one short transaction and raises DiskFailed when LMDB cannot do it.
@@ -32,11 +32,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A chunk in the order of coming. ``length`` is in payload bytes."""
+    """A chunk in the order of coming, and the bytes that its file takes on the disk."""
 
     sequence: int
     chunk_id: bytes
-    length: int
+    disk_bytes: int
 
 
 def _as_disk_fault(
@@ -64,13 +64,13 @@ class ChunkIndex:
 
     @_as_disk_fault
     def used(self) -> int:
-        """Payload bytes of all rows."""
+        """Bytes on disk of all rows."""
         with self._env.begin(db=self._meta) as txn:
             return self._number(txn, _USED_KEY)
 
     @_as_disk_fault
     def insert(self, rows: Iterable[tuple[bytes, int, float]]) -> None:
-        """Add (id, payload bytes, seconds since the epoch); an id that is there already arrives anew."""
+        """Add (id, bytes on disk, seconds since the epoch); an id that is there already arrives anew."""
         with self._env.begin(write=True) as txn:
             used, last = self._number(txn, _USED_KEY), self._number(txn, _LAST_KEY)
             for chunk_id, length, sealed_at in rows:
@@ -104,7 +104,7 @@ class ChunkIndex:
 
     @_as_disk_fault
     def page(self, after: bytes, limit: int) -> list[tuple[bytes, int, int]]:
-        """At most ``limit`` rows (id, payload bytes, sequence) with ids beyond ``after``, by id."""
+        """At most ``limit`` rows (id, bytes on disk, sequence) with ids beyond ``after``, by id."""
         with self._env.begin(db=self._chunks) as txn:
             cursor = txn.cursor()
             found: list[tuple[bytes, int, int]] = []

@@ -57,7 +57,7 @@ class Keeper:
             tasks.create_task(self._upkeep(stop))
 
     def used_bytes(self) -> int:
-        """Payload bytes of all whole chunks of the node. Raises DiskFailed."""
+        """Bytes on disk of all whole chunks of the node. Raises DiskFailed."""
         return self._index.used()
 
     def check(self) -> Iterator[str]:

@@ -21,7 +21,7 @@ from typing import Final
 from cache.faults import DiskFailed
 from cache.store.chunk_files import open_chunk_file, read_footer, remove_judged
 from cache.store.environment import Environment
-from cache.store.footer import FooterDamaged
+from cache.store.footer import FooterDamaged, disk_bytes
 from cache.store.index import ChunkIndex
 from cache.store.places import Places
 from cache.tally import Count, Tally
@@ -116,7 +116,8 @@ class Recovery:
             with contextlib.suppress(FooterDamaged):
                 chunk = read_footer(file).chunk
                 if chunk.id == chunk_id:
-                    return chunk_id, chunk.length, os.fstat(file.fd).st_mtime
+                    status = os.fstat(file.fd)
+                    return chunk_id, disk_bytes(status.st_size), status.st_mtime
         self._tally.add(Count.DISK_DAMAGED)
         remove_judged(self._places, path, file)
         return None

@@ -30,7 +30,7 @@ from cache.tally import Count, Tally
 from cache.versions import ByteSpan
 
 WINDOW_UNITS: Final = 4
-READ_TIMEOUT_S: Final = 5.0
+READ_TIMEOUT_S: Final = 2.0
 RESTLESS_MAX: Final = 3
 
 Stamp = tuple[int, int, int]
@@ -67,6 +67,7 @@ class Desk:
     always: bool
     failed: Callable[[OSError | None], None]
     damaged: Callable[[Chunk, OpenFile], None]
+    timeout_s: float = READ_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +208,11 @@ class StoredChunk:
             self._checks[first] = check
             check.add_done_callback(lambda _: self._checks.pop(first, None))
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
+            async with asyncio.timeout(self._desk.timeout_s):
                 return await asyncio.shield(check)
         except TimeoutError:
             self._desk.failed(None)
-            raise DiskFailed(f"no answer from the disk in {READ_TIMEOUT_S} s") from None
+            raise DiskFailed(f"no answer from the disk in {self._desk.timeout_s} s") from None
 
     def _verify(self, first: int, stop: int) -> Outcome:
         """In a thread: read the units from the disk (which brings their pages in) and hash them."""

@@ -49,7 +49,7 @@ def test_one_opening_per_process(tmp_path: Path) -> None:
 
 def test_a_restart_keeps_everything(tmp_path: Path) -> None:
     remember(tmp_path)
-    assert recalls(tmp_path) == (True, 50_000)
+    assert recalls(tmp_path) == (True, 50 * 4096)
 
 
 def test_another_boot_empties_index_and_catalog(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_another_boot_empties_index_and_catalog(tmp_path: Path) -> None:
 def test_lost_tokens_make_every_entry_old(tmp_path: Path) -> None:
     remember(tmp_path)
     Path(Places(tmp_path).tokens).unlink()
-    assert recalls(tmp_path) == (False, 50_000)
+    assert recalls(tmp_path) == (False, 50 * 4096)
 
 
 def _garbage(path: Path) -> None:

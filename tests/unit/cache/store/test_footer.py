@@ -95,6 +95,11 @@ def test_a_body_that_contradicts_itself_is_seen_though_its_hash_fits(what: str, 
         footer.decode(resealed(bytes(body)), chunk.length + len(raw))
 
 
+@pytest.mark.parametrize(("file", "disk"), [(0, 0), (1, 4096), (4096, 4096), (4097, 8192)])
+def test_a_file_takes_whole_blocks(file: int, disk: int) -> None:
+    assert footer.disk_bytes(file) == disk
+
+
 def test_a_wrong_number_of_hashes_is_refused() -> None:
     with pytest.raises(ValueError, match="2 hashes for 1 units"):
         footer.encode(chunk_of(), (1, 2))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,27 @@ def test_used_bytes_are_the_sum_of_the_rows(index: ChunkIndex, steps: list[tuple
             assert index.remove([(name(number), None)]) == model.pop(name(number), 0)
         assert index.used() == sum(model.values())
     assert {key: length for key, length, _ in index.page(b"", 100)} == model
+    assert not list(index.check())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from cache.store.environment import open_environment
+environment = open_environment(Path(sys.argv[1]))
+txn = environment.lmdb.begin(write=True)
+txn.put(b"half", b"done", db=environment.chunks)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_writer_killed_in_its_transaction_holds_nobody_up(index: ChunkIndex, tmp_path: Path) -> None:
+    index.insert([(name(1), 10, 0.0)])
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed = subprocess.run(command, check=False, timeout=60, cwd=Path(__file__).parents[4])
+    assert killed.returncode == -signal.SIGKILL
+    index.insert([(name(2), 20, 0.0)])
+    assert index.used() == 30
     assert not list(index.check())
 
 

@@ -17,15 +17,15 @@ async def test_a_keeper_recovers_and_evicts_while_stores_work(tmp_path: Path) ->
         fill(store, chunk_of(number))
     left_over = store.create(chunk_of(99))
     store._index.remove([(chunk_of(number).id, None) for number in range(50)])
-    quota = 20_000
-    keeper = Keeper(prepare(tmp_path), S3Fifo(quota), Tally(), quota_bytes=quota, chunk_bytes=1000)
+    quota = 20 * 4096
+    keeper = Keeper(prepare(tmp_path), S3Fifo(quota), Tally(), quota_bytes=quota, chunk_bytes=4096)
     assert list(store.check()) == [f"{left_over.path} counts as filling and is not there"]
     stop = asyncio.Event()
     running = asyncio.create_task(keeper.run(stop))
-    while keeper.recovery.fans_done < FANS or keeper.used_bytes() > 16_000:
+    while keeper.recovery.fans_done < FANS or keeper.used_bytes() > 16 * 4096:
         await asyncio.to_thread(keeper.used_bytes)  # gives way to the keeper's threads
     stop.set()
     await running
-    assert keeper.used_bytes() == 16_000
+    assert keeper.used_bytes() == 16 * 4096
     assert not list(keeper.check())
     left_over.abandon()

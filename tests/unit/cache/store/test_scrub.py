@@ -25,7 +25,7 @@ def scrub(tmp_path: Path, tally: Tally) -> Scrub:
 
 
 def test_a_pass_over_sound_chunks_changes_nothing(tmp_path: Path, scrub: Scrub, tally: Tally) -> None:
-    assert [scrub.step(4) for _ in range(4)] == [4000, 4000, 2000, 0]
+    assert [scrub.step(4) for _ in range(4)] == [4 * 4096, 4 * 4096, 2 * 4096, 0]
     assert tally.words[Count.DISK_DAMAGED] == 0
     assert not list(fsck(tmp_path))
 
@@ -39,7 +39,7 @@ def test_damage_is_taken_out_and_counted(tmp_path: Path, scrub: Scrub, tally: Ta
     store = store_in(tmp_path)
     assert [number for number in range(10) if store.find(chunk_of(number)) is None] == [1, 2, 3, 5]
     assert tally.words[Count.DISK_DAMAGED] == 3
-    assert store.used_bytes() == 6000
+    assert store.used_bytes() == 6 * 4096
     assert not list(fsck(tmp_path))
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 import os
 import random
+import threading
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +15,8 @@ import pytest
 
 from cache.chunks import UNIT_BYTES, unit_count
 from cache.faults import DiskDamaged, DiskFailed
-from cache.store.files import FileStore
-from cache.store.stored import WINDOW_UNITS, StoredChunk
+from cache.store.files import THREADS, FileStore
+from cache.store.stored import WINDOW_UNITS, OpenFile, Stamp, StoredChunk
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan
 from tests.unit.cache.store.samples import body_of, chunk_of, fill, flip, path_of, read_all, store_in
@@ -208,6 +211,38 @@ async def test_a_disk_that_does_not_answer_is_a_fault(tmp_path: Path, tally: Tal
     with pytest.raises(DiskFailed):
         await reader.reached(0)
     assert tally.words[Count.DISK_ERRORS] == 1
+
+
+async def test_a_disk_that_hangs_is_a_fault_after_a_while(tmp_path: Path, tally: Tally) -> None:
+    """All threads are held, as by a disk that answers nothing."""
+    store, reader = fresh_reader(tmp_path, "auto", tally)
+    answer = threading.Event()
+    for _ in range(THREADS):
+        store._threads.submit(answer.wait)
+    reader._desk = dataclasses.replace(reader._desk, timeout_s=0.01)
+    with pytest.raises(DiskFailed):
+        await reader.reached(0)
+    assert tally.words[Count.DISK_ERRORS] == 1
+    answer.set()
+    reader._desk = dataclasses.replace(reader._desk, timeout_s=60)
+    assert await reader.reached(0) == WINDOW_UNITS * UNIT_BYTES
+    store.close()
+
+
+async def test_a_file_that_never_rests_is_a_fault(tmp_path: Path, tally: Tally) -> None:
+    """Its times change during each reading."""
+    _, reader = fresh_reader(tmp_path, "auto", tally)
+    path, turns = path_of(tmp_path, reader.chunk), itertools.count(1)
+
+    class Restless(OpenFile):
+        def stamp(self) -> Stamp:  # type: ignore[explicit-override]  # typing has no override before 3.12
+            os.utime(path, ns=(0, next(turns)))
+            return super().stamp()
+
+    reader._file = Restless(os.dup(reader.fd))
+    with pytest.raises(DiskFailed):
+        await reader.reached(0)
+    assert not reader.ready(ByteSpan(0, 1))
 
 
 async def test_the_last_holder_closes_the_descriptor(tmp_path: Path, tally: Tally) -> None:
