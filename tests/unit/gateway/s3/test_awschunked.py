@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -56,7 +57,7 @@ def signed_body(pieces: list[bytes], trailers: dict[str, str] | None = None, see
 def decode(decoder: ChunkedDecoder, body: bytes, cuts: list[int] | None = None) -> bytes:
     """Feed a body in pieces, then close."""
     edges = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts or [])})
-    pieces = [body[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    pieces = [body[start:stop] for start, stop in pairwise(edges)]
     return b"".join(b"".join(decoder.feed(piece)) for piece in pieces) + b"".join(decoder.close())
 
 

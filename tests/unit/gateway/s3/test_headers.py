@@ -110,7 +110,8 @@ def test_what_comes_back() -> None:
         (b"", b""), (b"acl", b"acl"), (b"b=%2F&a=+&X-Amz-Signature=1", b"b=%2F&a=+"),
         (b"X-Amz-Algorithm=a&X-Amz-Credential=b&X-Amz-Date=c&X-Amz-Expires=d&X-Amz-SignedHeaders=e&X-Amz-Signature=f"
          b"&X-Amz-Security-Token=g&X-Amz-Content-Sha256=h", b""),
-        (b"X-Amz%2DSignature=1&%61=1", b"%61=1"), (b"x-amz-signature=1&prefix=x-amz-date", b"prefix=x-amz-date"), (b"x-amz-acl=private", b"x-amz-acl=private"),
+        (b"X-Amz%2DSignature=1&%61=1", b"%61=1"), (b"x-amz-acl=private", b"x-amz-acl=private"),
+        (b"x-amz-signature=1&prefix=x-amz-date", b"prefix=x-amz-date"),
     ],
 )  # fmt: skip
 def test_a_presigned_query_loses_its_signature_alone(raw: bytes, left: bytes) -> None:
