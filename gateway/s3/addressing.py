@@ -14,13 +14,20 @@ from typing import Final
 
 from gateway.s3.errors import S3Error
 
+NAME_CHARACTERS_MAX: Final = 63
+HOST_CHARACTERS_MAX: Final = 260
+
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _IPV4: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
 
 
-@lru_cache(maxsize=1024)
 def is_bucket_name(name: str) -> bool:
     """Whether S3 would accept the name for a general purpose bucket."""
+    return len(name) <= NAME_CHARACTERS_MAX and _is_bucket_name(name)
+
+
+@lru_cache(maxsize=1024)
+def _is_bucket_name(name: str) -> bool:
     return bool(_BUCKET.fullmatch(name)) and ".." not in name and not _IPV4.fullmatch(name)
 
 
@@ -39,12 +46,16 @@ def host_name(host: str) -> str:
     return name.partition(":")[0].rstrip(".")
 
 
-@lru_cache(maxsize=1024)
 def bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
     """The bucket that a Host header names, or an empty string when the address is path style.
 
     The longest base domain that fits counts. The name is not checked yet.
     """
+    return _bucket_of_host(host, domains) if len(host) <= HOST_CHARACTERS_MAX else ""
+
+
+@lru_cache(maxsize=1024)
+def _bucket_of_host(host: str, domains: tuple[str, ...]) -> str:
     name = host_name(host)
     if name.startswith("[") or _IPV4.fullmatch(name):
         return ""

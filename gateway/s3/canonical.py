@@ -102,9 +102,13 @@ def format_amz_date(now: float) -> str:
     return _formatted(int(now))
 
 
-@lru_cache(maxsize=1024)
 def parse_amz_date(text: str) -> float | None:
     """Seconds since the epoch for ``20130524T000000Z``, or None."""
+    return _seconds(text) if len(text) == 16 else None
+
+
+@lru_cache(maxsize=1024)
+def _seconds(text: str) -> float | None:
     found = _AMZ_DATE.fullmatch(text)
     try:
         return datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() if found else None  # type: ignore[arg-type, misc]  # six numbers by the pattern
@@ -112,7 +116,6 @@ def parse_amz_date(text: str) -> float | None:
         return None
 
 
-@lru_cache(maxsize=1024)
 def _recoded_one(raw: str) -> str:
     return quote_from_bytes(unquote_to_bytes(raw.replace("+", " ")), safe="~")
 

@@ -16,6 +16,8 @@ from typing import Final
 
 from gateway.s3.requests import S3Request
 
+DATE_CHARACTERS_MAX: Final = 64
+
 _CONDITIONS: Final = frozenset(
     {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"},
 )
@@ -80,11 +82,15 @@ def _opaque(etag: str) -> str:
     return etag.removeprefix("W/").strip('"')
 
 
-@lru_cache(maxsize=1024)
 def _date(text: str) -> datetime | None:
     """An HTTP date, or None."""
+    return _parse_date(text) if 0 < len(text) <= DATE_CHARACTERS_MAX else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_date(text: str) -> datetime | None:
     try:
-        parsed = parsedate_to_datetime(text) if text else None
+        parsed = parsedate_to_datetime(text)
     except (ValueError, IndexError, OverflowError):
         return None
-    return parsed.replace(tzinfo=UTC) if parsed is not None and parsed.tzinfo is None else parsed
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed

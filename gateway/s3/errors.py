@@ -131,6 +131,14 @@ _FAULTS: Final[Mapping[type[Fault], _Row]] = {
     Draining: _Row("ServiceUnavailable", "This node is shutting down. Please try again.", retry=True),
     Fault: _Row("InternalError"),
 }
+_BARE: Final = {
+    400: "InvalidRequest",
+    403: "AccessDenied",
+    404: "NoSuchKey",
+    405: "MethodNotAllowed",
+    412: "PreconditionFailed",
+    416: "InvalidRange",
+}
 _RETRY: Final = (("retry-after", "1"),)
 
 
@@ -167,14 +175,21 @@ def answer_for(error: S3Error | Fault, *, request: Asked | None, request_id: str
     head = request is not None and request.method == "HEAD"
     if isinstance(error, PeerPassedOn):
         return answer_for(error.cause, request=request, request_id=request_id)
-    if isinstance(error, UpstreamRefused):
+    if isinstance(error, UpstreamRefused) and (head or error.body or error.status not in _BARE):
         return _refused(error, head=head)
-    told = error_for(error) if isinstance(error, Fault) else error
+    told = _named(error) if isinstance(error, UpstreamRefused) else error
+    told = error_for(told) if isinstance(told, Fault) else told
     resource = request.raw_path.decode("utf-8", "replace") if request is not None else ""
     range_asked = request.headers.get("range", "") if request is not None else ""
     document = render_error(told, resource=resource, request_id=request_id, range_asked=range_asked)
     headers = [("content-type", "application/xml"), *told.headers]
     return Answer(told.status, headers, len(document), None if head else document)
+
+
+def _named(error: UpstreamRefused) -> S3Error:
+    """An upstream error that came without a document, because upstream was asked by HEAD, with one."""
+    kept = tuple(pair for pair in error.headers if pair[0].lower() not in {"content-type", "content-length"})
+    return S3Error(_BARE[error.status], headers=kept)
 
 
 def _refused(error: UpstreamRefused, *, head: bool) -> Answer:

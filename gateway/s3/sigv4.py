@@ -39,6 +39,7 @@ from gateway.s3.requests import S3Request
 SKEW_MAX_S: Final = 15 * 60
 EXPIRES_MAX_S: Final = 7 * 24 * 3600
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+AUTHORIZATION_CHARACTERS_MAX: Final = 4096
 EMPTY_SHA256: Final = sha256(b"").hexdigest()
 
 
@@ -104,6 +105,7 @@ class _Claim:
     day: str
     region: str
     signed: tuple[str, ...]
+    names: frozenset[str]
     signature: str
     amz_date: str
     payload: str
@@ -115,9 +117,7 @@ class _Claim:
         self.scope = f"{self.day}/{self.region}/s3/aws4_request"
 
 
-_AUTHORIZATION: Final = re.compile(
-    r"AWS4-HMAC-SHA256\s+Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})", re.ASCII
-)
+_AUTHORIZATION: Final = re.compile(r"AWS4-HMAC-SHA256\s+Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*", re.ASCII)
 _HEX_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MODES: Final[Mapping[str, PayloadMode]] = {mode.value: mode for mode in PayloadMode if mode is not PayloadMode.HASHED}
 _QUERY_MARKS: Final = ("X-Amz-Signature", "X-Amz-Algorithm", "X-Amz-Credential")
@@ -216,11 +216,6 @@ def presign(method: str, url: str, credentials: HasSecret, *, region: str, now: 
     return f"{parts.scheme}://{parts.netloc}{parts.path or '/'}?{query}&X-Amz-Signature={signature}"
 
 
-@lru_cache(maxsize=1024)
-def _split_signed(names: str) -> tuple[str, ...]:
-    return tuple(names.split(";"))
-
-
 def _malformed(*, presigned: bool, why: str) -> S3Error:
     if presigned:
         return S3Error("AuthorizationQueryParametersError", f"Query-string authentication: {why}.")
@@ -252,16 +247,26 @@ def _claim_of_header(request: S3Request) -> _Claim:
     text = request.headers["authorization"]
     if not text.startswith(ALGORITHM):
         raise _unsupported()
-    found = _AUTHORIZATION.fullmatch(text)
-    if found is None:
+    told, _, signature = text.rpartition("Signature=")
+    if not _HEX_SHA256.fullmatch(signature) or len(text) > AUTHORIZATION_CHARACTERS_MAX:
         raise _malformed(presigned=False, why="it needs Credential, SignedHeaders and Signature")
+    access_key, day, region, signed, names = _parse_authorization(told)
     payload = request.headers.get("x-amz-content-sha256")
     if payload is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
-    access_key, day, region = _credential(found[1], presigned=False)
     token = request.headers.get("x-amz-security-token", "")
     amz_date = _date_of(request)
-    return _Claim(access_key, day, region, _split_signed(found[2]), found[3], amz_date, payload, token, presigned=False)
+    return _Claim(access_key, day, region, signed, names, signature, amz_date, payload, token, presigned=False)
+
+
+@lru_cache(maxsize=1024)
+def _parse_authorization(told: str) -> tuple[str, str, str, tuple[str, ...], frozenset[str]]:
+    """Access key, day, region and signed names of the header up to its signature: a client repeats that all day."""
+    found = _AUTHORIZATION.fullmatch(told)
+    if found is None:
+        raise _malformed(presigned=False, why="it needs Credential, SignedHeaders and Signature")
+    signed = tuple(found[2].split(";"))
+    return *_credential(found[1], presigned=False), signed, frozenset(signed)
 
 
 def _claim_of_query(request: S3Request) -> _Claim:
@@ -277,11 +282,13 @@ def _claim_of_query(request: S3Request) -> _Claim:
     if "x-amz-security-token" in request.headers:
         raise _malformed(presigned=True, why="the security token belongs into the query")
     access_key, day, region = _credential(query["X-Amz-Credential"], presigned=True)
+    signed = tuple(query["X-Amz-SignedHeaders"].split(";"))
     return _Claim(
         access_key,
         day,
         region,
-        _split_signed(query["X-Amz-SignedHeaders"]),
+        signed,
+        frozenset(signed),
         query["X-Amz-Signature"],
         query["X-Amz-Date"],
         _presigned_payload(request),
@@ -301,7 +308,7 @@ def _presigned_payload(request: S3Request) -> str:
 def _credential(text: str, *, presigned: bool) -> tuple[str, str, str]:
     """Access key, day and region of ``key/day/region/s3/aws4_request``."""
     parts = text.rsplit("/", 4)
-    if len(parts) != 5 or not parts[0] or parts[3:] != ["s3", "aws4_request"]:
+    if len(parts) != 5 or not parts[0] or parts[3:] != ["s3", "aws4_request"] or len(parts[2]) > 64:
         raise _malformed(presigned=presigned, why="the credential must be <key>/<date>/<region>/s3/aws4_request")
     return parts[0], parts[1], parts[2]
 
@@ -344,7 +351,7 @@ def _check_expiry(request: S3Request, signed_at: float, now: float) -> None:
 
 def _check_signed_headers(request: S3Request, claim: _Claim) -> None:
     """Host and every x-amz-* header are signed; whatever is signed is there."""
-    signed, headers = claim.signed, request.headers
+    signed, headers = claim.names, request.headers
     if "host" not in signed:
         raise S3Error("AccessDenied", "The host header must be signed.")
     unsigned = [
@@ -353,7 +360,7 @@ def _check_signed_headers(request: S3Request, claim: _Claim) -> None:
     if unsigned:
         names = {"HeadersNotSigned": ", ".join(unsigned)}
         raise S3Error("AccessDenied", "There were headers present in the request which were not signed", fields=names)
-    if not headers.keys() >= set(signed):
+    if not headers.keys() >= signed:
         raise S3Error("SignatureDoesNotMatch", "A signed header is missing in the request.")
 
 

@@ -14,6 +14,7 @@ DOMAINS = ("localhost", "s3.example.com", "example.com:9000")
     ("host", "bucket"),
     [
         ("localhost", ""), ("localhost:9000", ""), ("LOCALHOST", ""), ("localhost.", ""), ("127.0.0.1:9000", ""),
+        ("b" * 300 + ".localhost", ""),
         ("[::1]:9000", ""), ("[::1]", ""), ("", ""), ("node7", ""), ("node7.lan:9000", ""), ("notlocalhost", ""),
         ("bucket.localhost:9000", "bucket"), ("Bucket.LocalHost", "bucket"), ("a.b.localhost", "a.b"),
         ("bucket.s3.example.com", "bucket"), ("s3.example.com", ""), ("bucket.example.com", "bucket"),

@@ -102,6 +102,17 @@ def test_upstreams_own_error_goes_through(wrapped: bool) -> None:
     assert (unchanged.status, unchanged.length, unchanged.body) == (304, 0, None)
 
 
+def test_a_bare_error_of_upstreams_head_gets_a_document() -> None:
+    refused = faults.UpstreamRefused(404, (("content-type", "x"), ("x-amz-delete-marker", "true")))
+    answer = answer_for(refused, request=ask("GET", "/bucket/key"), request_id="i")
+    assert answer.status == 404
+    assert document(answer.body).findtext("Code") == "NoSuchKey"
+    assert answer.headers == [("content-type", "application/xml"), ("x-amz-delete-marker", "true")]
+    assert answer_for(refused, request=ask("HEAD", "/bucket/key"), request_id="i").body is None
+    odd = answer_for(faults.UpstreamRefused(451), request=ask("GET", "/bucket/key"), request_id="i")
+    assert (odd.status, odd.body) == (451, b"")
+
+
 @given(text=st.text())
 def test_whatever_is_told_the_document_parses(text: str) -> None:
     error = S3Error("InvalidArgument", "m", fields={"ArgumentName": text})
