@@ -202,7 +202,7 @@ def _complete(values: Layer, environment: Mapping[str, str]) -> None:
     for key, name in (("server.workers", "workers"), ("cluster.peer_port", "peer_port")):
         if name in member:
             offer(key, member[name], "cluster.members")
-    offer("server.workers", os.cpu_count() or 1, "one per core")
+    offer("server.workers", len(os.sched_getaffinity(0)), "one per core")
     caches = environment.get("XDG_CACHE_HOME") or os.path.join(environment.get("HOME") or "/var", ".cache")
     offer("cache.directory", os.path.join(caches, "forebay"), "the user's cache directory")
     offer("identities.file", os.path.join(text("cache.directory"), "identities.toml"), "in the cache directory")

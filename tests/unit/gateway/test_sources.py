@@ -87,7 +87,7 @@ def test_variables_that_kubernetes_sets_are_not_ours() -> None:
 
 def test_the_machine_completes_what_nobody_set() -> None:
     settings = read().settings
-    assert settings.server.workers == os.cpu_count()
+    assert settings.server.workers == len(os.sched_getaffinity(0))
     assert settings.cache.directory == "/home/me/.cache/forebay"
     assert settings.identities.file == "/home/me/.cache/forebay/identities.toml"
     assert settings.node.id == settings.cluster.node_id != ""
@@ -97,7 +97,7 @@ def test_the_machine_completes_what_nobody_set() -> None:
 
 def test_empty_and_zero_mean_unset() -> None:
     settings = read({"server.workers": "0", "cache.directory": "", "cluster.node_id": ""}).settings
-    assert settings.server.workers == os.cpu_count()
+    assert settings.server.workers == len(os.sched_getaffinity(0))
     assert settings.cache.directory == "/home/me/.cache/forebay"
     assert settings.cluster.node_id
 
