@@ -2,8 +2,9 @@
 
 Three databases move together in one transaction: ``chunks`` (id → bytes on disk, sequence, time), ``arrivals``
 (sequence → id, bytes on disk) and the two numbers in ``meta`` (last sequence, bytes used). So the bytes used always
-equal the sum of the rows, whichever process was killed when. The *files* are the truth: a row without a file and a file without a row both
-happen (a kill between rename and insert) and recovery settles them. The hit path never comes here.
+equal the sum of the rows, whichever process was killed when. The *files* are the truth: a row without a file and a
+file without a row both happen (a kill between rename and insert) and recovery settles them. The hit path never comes
+here.
 
 Every method is one short transaction and raises DiskFailed when LMDB cannot do it.
 """

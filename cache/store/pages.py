@@ -26,9 +26,7 @@ class Pages:
         self._range = (ctypes.c_uint64 * 2)()
         self._answer = (ctypes.c_uint64 * 5)()
         library = ctypes.PyDLL(None, use_errno=True)
-        self._syscall = library.syscall
-        self._syscall.restype = ctypes.c_long
-        self._syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint]
+        self._syscall = library.syscall  # ints and references as they are: declared types cost half a microsecond
         self.available = self._ask(_NO_FD) == -1 and ctypes.get_errno() == _EBADF
 
     def resident(self, fd: int, start: int, stop: int) -> bool:
@@ -40,4 +38,5 @@ class Pages:
         return self._ask(fd) == 0 and self._answer[0] >= count
 
     def _ask(self, fd: int) -> int:
-        return int(self._syscall(_CACHESTAT, fd, self._range, self._answer, 0))
+        status: int = self._syscall(_CACHESTAT, fd, self._range, self._answer, 0)
+        return status
