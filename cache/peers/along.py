@@ -12,6 +12,7 @@ waits in ``reached``; one waiter reads for all.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -57,6 +58,7 @@ class Along:
     """See the theory. It owns ``fd`` and, until the owner's end, the link."""
 
     def __init__(self, pool: Pool, owner: Owner, chunk: Chunk, link: Link, fd: int) -> None:
+        self._loop = asyncio.get_running_loop()
         self._pool, self._owner = pool, owner
         self._link: Link | None = link
         self._fd = fd
@@ -67,9 +69,10 @@ class Along:
         self._turn = asyncio.Lock()
 
     def __del__(self) -> None:
-        if self._link is not None:
-            self._link.abort()
         os.close(self._fd)
+        if self._link is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the link with it
+                self._loop.call_soon_threadsafe(self._link.abort)  # the last holder may be a thread
 
     @property
     def fd(self) -> int:

@@ -1,7 +1,7 @@
 """The other workers, as the cache sees them: implements ``cache.ports.Peers`` over the peer protocol.
 
-It owns the links (``pool``), a breaker for every node that it relays from, the tasks that keep leases and the telling
-of invalidations (``leasing``). A node's breaker counts relays only: leases and invalidations need the truth each time.
+It owns the links (``pool``), a breaker for every worker that it reads from, the tasks that keep leases and the telling
+of invalidations (``leasing``). Breakers count reads only: leases and invalidations need the truth each time.
 Start it on the loop that uses it; ``close`` ends every task and link. The bytes of relays are counted here, relays and
 errors by the cache.
 """
@@ -57,7 +57,7 @@ class PeersClient:
         self._members, self._clock, self._tally, self._find = members, clock, tally, find
         self._trust = trust
         self._pool = Pool(me.node_id, members, secret, patience or Patience())
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers: dict[Owner, Breaker] = {}
         worker = (me.node_id, me.worker)
         self._herald = Herald(pool=self._pool, members=members, me=worker, grants=trust.grants, clock=clock)
         self._keeper = LeaseKeeper(
@@ -82,15 +82,20 @@ class PeersClient:
 
     async def along(self, owner: Owner, chunk: Chunk) -> ChunkReader:
         """As ``Peers.along``."""
-        return await open_along(self._pool, owner, chunk, self._find)
+        breaker = self._breaker(owner)
+        try:
+            reader = await open_along(self._pool, owner, chunk, self._find)
+        except PeerFault as fault:
+            self._report(breaker, fault)
+            raise
+        breaker.succeeded()
+        return reader
 
     def relay(
         self, owner: Owner, chunk: Chunk, span: ByteSpan
     ) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
         """As ``Peers.relay``. Raises PeerUnreachable here when the owner's breaker is open."""
-        breaker = self._breakers.setdefault(owner.node_id, Breaker())
-        if not breaker.allows(self._clock.monotonic()):
-            raise PeerUnreachable(f"node {owner.node_id} fails too often; not asked")
+        breaker = self._breaker(owner)
         return Relay(self._pool, owner, (chunk, span), self._tally, lambda fault: self._report(breaker, fault))
 
     async def invalidate(self, refs: Sequence[ObjectRef]) -> None:
@@ -116,6 +121,15 @@ class PeersClient:
     def check(self) -> Iterator[str]:
         """What is wrong with me, one line each; silent when well."""
         yield from self._pool.check()
+
+    def _breaker(self, owner: Owner) -> Breaker:
+        """The owner's, closed or probing. Raises PeerUnreachable."""
+        breaker = self._breakers.get(owner)
+        if breaker is None:
+            breaker = self._breakers[owner] = Breaker()
+        if not breaker.allows(self._clock.monotonic()):
+            raise PeerUnreachable(f"{owner} fails too often; not asked")
+        return breaker
 
     def _report(self, breaker: Breaker, fault: PeerFault | None) -> None:
         if isinstance(fault, PeerUnreachable | PeerLied):

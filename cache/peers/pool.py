@@ -26,6 +26,7 @@ from cache.views import Owner
 
 LINKS_MAX: Final = 256
 IDLE_MAX: Final = 8
+SPARE_UNITS_MAX: Final = 16
 
 
 class NobodyListens(PeerUnreachable):
@@ -49,6 +50,7 @@ class Pool:
         self._secret = handshake.checked_secret(secret)
         self._idle: dict[Owner, list[Link]] = {}
         self._links: dict[Owner, set[Link]] = {}  # all, those being connected too
+        self._spare: list[memoryview] = []  # unit buffers of links that wait unused
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
         self.patience = patience
@@ -74,6 +76,9 @@ class Pool:
         """Hand back a link whose exchange has ended in order."""
         idle = self._idle.setdefault(owner, [])
         if link.alive and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
+            if link.frames.unit is not None and len(self._spare) < SPARE_UNITS_MAX:
+                self._spare.append(link.frames.unit)
+            link.frames.unit = None
             link.await_nothing()
             idle.append(link)
         else:
@@ -97,6 +102,8 @@ class Pool:
             await self._emptied
 
     async def _first_answer(self, link: Link, request: Request) -> Message:
+        if self._spare:
+            link.frames.unit = self._spare.pop()
         link.send(request)
         try:
             return await link.next(self.patience.silence_s)
