@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,19 +16,22 @@ from gateway.quantities import render_bytes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLUMNS = ("size", "server", "requests/CPU-s", "GB/CPU-s", "ratio", "requests/s", "GB/s", "busy", "user", "p50", "p99")
+_COLUMNS: Final = ("size", "server", "requests\n/CPU-s", "GB\n/CPU-s", "ratio", "requests\n/s", "GB/s", "busy")
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print how it was measured, then a row per size and server."""
     console.print(f"{describe_machine(comparison.machine)}\n{describe_terms(comparison)}")
-    table = Table(title="warm hits, medians", title_justify="left")
+    table = Table(title="warm hits, medians", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in _COLUMNS:
         table.add_column(name, justify="left" if name in ("size", "server") else "right")
     for row in comparison.rows:
         table.add_row(*_cells(row), end_section=row.contender == comparison.reference)
     console.print(table)
-    console.print("ratio: to nginx in work per CPU second, median and extremes of the rounds. p50, p99: ms.")
+    console.print(
+        "ratio: to nginx in work per CPU second of the server, paired by round: median (extremes)\n"
+        "busy: CPU time of the server's processes over wall-clock time"
+    )
     failed = sum(row.failed for row in comparison.rows)
     if failed:
         console.print(f"{failed:,} requests failed: the figures do not count", style="red")
@@ -68,14 +72,11 @@ def _cells(row: Row) -> list[str]:
         f"{row.requests_per_s:,.0f}",
         f"{row.gb_per_s:.2f}",
         f"{row.busy:.0%}",
-        f"{row.user_share:.0%}",
-        f"{row.p50_ms:.3g}",
-        f"{row.p99_ms:.3g}",
     ]
 
 
 def _ratio(ratio: Ratio | None) -> str:
-    return "" if ratio is None else f"{ratio.median:.2f} ({ratio.smallest:.2f} to {ratio.largest:.2f})"
+    return "" if ratio is None else f"{ratio.median:.2f} ({ratio.smallest:.2f}-{ratio.largest:.2f})"
 
 
 def _draw_bars(axes: Axes, comparison: Comparison, values: list[float], form: str) -> None:

@@ -28,7 +28,7 @@ def serve_upstream(
     state.mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [find_rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", "/dev/null", "--no-modtime"]
-    environ = {"RCLONE_AUTH_KEY": f"{access_key},{secret_key}"}
+    environ = {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'}  # a list, written as CSV
     log = state / "rclone.log"
     with running("rclone", [*command, str(root)], port=port, log=log, cpus=cpus, environ=environ) as listening:
         yield listening
