@@ -25,6 +25,10 @@ from cache.peers.sending import FileSender
 Lost = Callable[["Link"], None]
 
 
+class Silent(PeerUnreachable):
+    """Connected, but nothing comes."""
+
+
 class Link(asyncio.BufferedProtocol):
     """One connection. ``made`` and ``lost`` tell its owner; ``stall_s`` bounds a write that makes no progress."""
 
@@ -148,7 +152,7 @@ class Link(asyncio.BufferedProtocol):
 
     def _silent(self, waiter: asyncio.Future[Message], timeout_s: float) -> None:
         if not waiter.done():
-            waiter.set_exception(PeerUnreachable(f"silent for {timeout_s} s"))
+            waiter.set_exception(Silent(f"silent for {timeout_s} s"))
 
     def _close_sender(self) -> None:
         if self._sender is not None:

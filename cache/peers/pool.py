@@ -20,7 +20,7 @@ from typing import Final
 from cache.faults import PeerFault, PeerRefused, PeerUnreachable
 from cache.peers import handshake
 from cache.peers.frames import ANSWERS, HELLOS, BadFrame, Message, Request, ServerHello, ServerProof
-from cache.peers.link import Link
+from cache.peers.link import Link, Silent
 from cache.ports import Members
 from cache.views import Owner
 
@@ -61,6 +61,8 @@ class Pool:
         if link is not None:
             try:
                 return link, await self._first_answer(link, request)
+            except Silent:
+                raise
             except PeerUnreachable:
                 pass  # it was closed under us: once more, on a fresh one
         link = await self._connect(owner)

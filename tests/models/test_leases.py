@@ -1,0 +1,189 @@
+"""No node serves an older version after a write has returned: a writer and a reader in every order of events.
+
+The real rules (the grants file, the held leases) under random delays, losses, hangs, crashes and restarts; only the
+messages are played. Member ``m`` reads, node ``w`` writes; the model knows which writes have returned.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cache.members.leasefile import LeaseTable
+from cache.members.leases import HeldLeases
+
+LEASE_S = 4.0
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
+class Write:
+    version: int
+    began_at: float
+    until: float | None = None
+
+
+@dataclass
+class Ask:
+    asked_at: float
+    quoted: int
+
+
+@dataclass
+class Reply:
+    ask: Ask
+    seconds: float
+    standing: int
+
+
+class Leases(RuleBasedStateMachine):
+    """See the module."""
+
+    @initialize()
+    def start(self) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        self.clock = FakeClock()
+        self.upstream = self.returned = 0
+        self.table: LeaseTable | None = None
+        self.writes: list[Write] = []
+        self.reader_lives = True
+        self.held = HeldLeases(["w"])
+        self.obeyed = 0
+        self.entry: int | None = None
+        self.token = 0
+        self.fetches: list[tuple[int, int]] = []
+        self.asks: list[Ask] = []
+        self.replies: list[Reply] = []
+        self.writer_starts(same_boot=True)
+
+    def teardown(self) -> None:
+        if getattr(self, "table", None) is not None:
+            self.writer_dies()
+        if hasattr(self, "directory"):
+            self.directory.cleanup()
+
+    def forget(self) -> None:
+        self.entry, self.token = None, self.token + 1
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 3.9, 4.0, 9.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    # the reader
+
+    @precondition(lambda self: self.reader_lives)
+    @rule()
+    def reader_asks_upstream(self) -> None:
+        self.fetches.append((self.token, self.upstream))
+
+    @precondition(lambda self: self.fetches)
+    @rule()
+    def upstream_answers(self) -> None:
+        token, version = self.fetches.pop(0)
+        if self.reader_lives and token == self.token:
+            self.entry = version
+
+    @precondition(lambda self: self.reader_lives)
+    @rule()
+    def reader_asks_for_a_lease(self) -> None:
+        if self.table is None:
+            self.held.renewed("w", asked_at=self.clock.now, seconds=LEASE_S)  # refused: dead
+        else:
+            self.asks.append(Ask(self.clock.now, self.obeyed))
+
+    @precondition(lambda self: self.asks and self.table is not None)
+    @rule()
+    def writer_hears_the_ask(self) -> None:
+        assert self.table is not None
+        ask = self.asks.pop(0)
+        self.replies.append(Reply(ask, *self.table.asked("m", ask.quoted)))
+
+    @precondition(lambda self: self.replies)
+    @rule(lost=st.booleans())
+    def reader_hears_the_reply(self, *, lost: bool) -> None:
+        reply = self.replies.pop(0)
+        if lost:
+            return
+        if reply.standing != reply.ask.quoted:
+            self.forget()
+            self.obeyed = reply.standing
+        self.held.renewed("w", asked_at=reply.ask.asked_at, seconds=reply.seconds)
+
+    @precondition(lambda self: self.reader_lives)
+    @rule()
+    def reader_dies(self) -> None:
+        self.reader_lives = False
+        self.held = HeldLeases(["w"])
+        self.asks, self.replies, self.fetches = [], [], []
+
+    @precondition(lambda self: not self.reader_lives)
+    @rule()
+    def reader_starts_and_knows_what_it_knew(self) -> None:
+        self.reader_lives = True
+
+    # the writer
+
+    @precondition(lambda self: self.table is not None)
+    @rule()
+    def a_write_reaches_upstream(self) -> None:
+        assert self.table is not None
+        self.upstream += 1
+        if self.table.forgo("m"):
+            self.returned = self.upstream
+        else:
+            self.writes.append(Write(self.upstream, self.clock.now))
+
+    @precondition(lambda self: any(write.until is None for write in self.writes))
+    @rule(hangs=st.booleans())
+    def the_telling_ends(self, *, hangs: bool) -> None:
+        assert self.table is not None
+        write = next(write for write in self.writes if write.until is None)
+        if self.reader_lives and not hangs:
+            self.forget()
+            write.until = 0.0
+        else:
+            write.until = self.table.missed("m", began_at=write.began_at, gone=not self.reader_lives)
+
+    @rule()
+    def writes_return(self) -> None:
+        done = [write for write in self.writes if write.until is not None and write.until <= self.clock.now]
+        self.returned = max([self.returned, *(write.version for write in done)])
+        self.writes = [write for write in self.writes if write not in done]
+
+    @precondition(lambda self: self.table is not None)
+    @rule()
+    def writer_dies(self) -> None:
+        assert self.table is not None
+        self.table.close()
+        self.table, self.writes, self.asks = None, [], []
+
+    @precondition(lambda self: self.table is None)
+    @rule(same_boot=st.booleans())
+    def writer_starts(self, *, same_boot: bool) -> None:
+        path = Path(self.directory.name) / "leases"
+        if not same_boot:
+            path.unlink(missing_ok=True)
+        self.table = LeaseTable(str(path), lease_s=LEASE_S, clock=self.clock)
+
+    @invariant()
+    def nothing_older_is_trusted(self) -> None:
+        if getattr(self, "reader_lives", False) and self.entry is not None and self.held.trusted(self.clock.now):
+            assert self.entry >= self.returned
+
+
+TestLeases = Leases.TestCase
+TestLeases.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
