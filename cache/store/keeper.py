@@ -1,7 +1,8 @@
 """The keeper: what the node process does for the store while its workers serve.
 
-One object so that the composition root has one thing to run: recovery once, and then, until the stop event, eviction,
-the scrub and the upkeep of the LMDB environment (rows of the catalog bounded, what killed processes held given back).
+One object so that the composition root has one thing to run, until the stop event: recovery (at once, and again every
+hour, for the rows that LMDB did not take), eviction, the scrub and the upkeep of the LMDB environment (rows of the
+catalog bounded, what killed processes held given back).
 Each of the four is a task of this run; the first that fails ends the others and the run. Create it after
 :func:`~cache.store.environment.prepare` and before the first worker starts: whatever lies in ``filling/`` is removed.
 """
@@ -25,6 +26,7 @@ from cache.store.scrub import BYTES_PER_S, Scrub
 from cache.tally import Count, Tally
 
 UPKEEP_PAUSE_S: Final = 2.0
+RECOVERY_PAUSE_S: Final = 3600.0
 
 
 class Keeper:
@@ -51,7 +53,7 @@ class Keeper:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the store until ``stop`` is set."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.recovery.run(stop))
+            tasks.create_task(self._recover(stop))
             tasks.create_task(self.evictor.run(stop))
             tasks.create_task(self.scrub.run(stop))
             tasks.create_task(self._upkeep(stop))
@@ -65,6 +67,12 @@ class Keeper:
         yield from self._index.check()
         yield from self.catalog.check()
         yield from self.evictor.check()
+
+    async def _recover(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self.recovery.run(stop)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RECOVERY_PAUSE_S)
 
     async def _upkeep(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -5,7 +5,7 @@ its footer read and gets its row; a row without a file goes; a file that is no w
 with a row are not read: the store checks each footer when it opens it. Leftovers in ``filling/`` go when the process
 that filled them is gone.
 
-The node process runs this once after :func:`~cache.store.environment.prepare`; workers may fill, read and evict
+The node process runs this after :func:`~cache.store.environment.prepare` and now and then; workers may fill, read and evict
 meanwhile, so a difference is looked at twice before it is acted upon. One step is one of the 256 directories.
 """
 
@@ -26,12 +26,12 @@ from cache.store.index import ChunkIndex
 from cache.store.places import Places
 from cache.tally import Count, Tally
 
-BATCH: Final = 512
+BATCH: Final = 128
 FANS: Final = 256
 
 
 class Recovery:
-    """One pass over a cache directory."""
+    """Passes over a cache directory. ``fans_done`` of the 256 directories are settled in the present pass."""
 
     def __init__(self, environment: Environment, tally: Tally) -> None:
         self._places = environment.places
