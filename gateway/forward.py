@@ -10,6 +10,7 @@ a DeleteObjects document are asked for here, because only here they are read. Am
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -47,10 +48,16 @@ class _Pending:
         self._refs, self._invalidate = refs, invalidate
 
     async def tell(self) -> None:
-        """Invalidate, unless there is nothing (more) to be told."""
+        """Invalidate, unless there is nothing (more) to be told. A client that leaves does not end it."""
         refs, self._refs = self._refs, ()
-        if refs:
-            await self._invalidate(refs)
+        if not refs:
+            return
+        telling = asyncio.ensure_future(self._invalidate(refs))
+        try:
+            await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            await telling
+            raise
 
 
 class Forwarder:

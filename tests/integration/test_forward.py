@@ -1,20 +1,17 @@
-"""Forwarding over real sockets: a small door in front, a fake S3 (that checks signatures and hashes) behind."""
+"""Forwarding over real sockets, a fake S3 behind it: what is passed on, what is told, and when."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import io
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 from botocore.exceptions import ClientError
 from yarl import URL
 
@@ -23,69 +20,16 @@ from cache.tally import Count, Tally
 from cache.versions import ObjectRef
 from gateway.exchange import Address
 from gateway.forward import Forwarder
-from gateway.s3.canonical import derived_key, seal
-from gateway.s3.sigv4 import EMPTY_SHA256, Credentials, presign, sign
+from gateway.s3.operations import classify
+from gateway.s3.requests import parse_request
+from gateway.s3.sigv4 import presign
 from gateway.upstream import Patience, Upstream
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
 from tests.doubles.fake_s3_door import checks_signatures
 from tests.doubles.forwarding_door import ForwardingDoor
+from tests.doubles.forwarding_house import CLIENT, KEYS, MIB, MODES, House, Told, house_on, library, put
 from tests.doubles.raw_upstream import RawUpstream
-from tests.doubles.shelf import checksum_of
-
-CLIENT = Credentials("AKCLIENT", "secret-client")
-KEYS = Credentials("AKUP", "secret-up")
-QUICK = Patience(connections=8, connect_timeout_s=2.0, read_timeout_s=2.0, backoff_s=0.001)
-MIB = 1 << 20
-MODES = ["hashed", "unsigned", "signed chunks", "signed chunks, trailer", "unsigned, trailer"]
-
-
-class Told:
-    """What was invalidated; shut the gate to keep an invalidation from ending."""
-
-    def __init__(self) -> None:
-        self.refs: list[ObjectRef] = []
-        self.began = asyncio.Event()
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def __call__(self, refs: Sequence[ObjectRef]) -> None:
-        self.began.set()
-        await self.gate.wait()
-        self.refs.extend(refs)
-
-
-class House:
-    """A fake upstream, a door before it, and a client session."""
-
-    def __init__(self, fake: FakeS3, door: ForwardingDoor, told: Told, session: aiohttp.ClientSession) -> None:
-        self.fake, self.door, self.told, self.session = fake, door, told, session
-
-    async def ask(self, method: str, path: str, query: str = "", **more: Any) -> tuple[int, bytes]:
-        """One request, signed by the client; status and body."""
-        async with self.open(method, path, query, **more) as answer:
-            return answer.status, await answer.read()
-
-    def open(
-        self, method: str, path: str, query: str = "", *, body: Any = None, headers: dict[str, str] | None = None,
-        payload: str | None = None, host: str = "",
-    ) -> Any:  # fmt: skip
-        sent = {"host": host or f"127.0.0.1:{self.door.port}", **(headers or {})}
-        payload = payload or hashlib.sha256(body or b"").hexdigest()
-        sent |= sign(method, path, query, sent, payload, CLIENT, "us-east-1", time.time())
-        url = URL(f"{self.door.endpoint}{path}{'?' if query else ''}{query}", encoded=True)
-        return self.session.request(method, url, data=body, headers=sent, allow_redirects=False)
-
-
-@contextlib.asynccontextmanager
-async def house_on(endpoint: str, fake: FakeS3, **more: Any) -> AsyncIterator[House]:
-    told = Told()
-    async with (
-        Upstream(Address(endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream,
-        ForwardingDoor(Forwarder(upstream, told), {"AKCLIENT": CLIENT}, **more) as door,
-        aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Content-Type"]) as session,
-    ):
-        yield House(fake, door, told, session)
 
 
 @pytest.fixture
@@ -99,16 +43,6 @@ async def fake() -> AsyncIterator[FakeS3]:
 async def house(fake: FakeS3) -> AsyncIterator[House]:
     async with house_on(fake.endpoint, fake) as house:
         yield house
-
-
-@contextlib.asynccontextmanager
-async def library(endpoint: str, **s3: Any) -> AsyncIterator[Any]:
-    config = AioConfig(s3={"addressing_style": "path", **s3}, retries={"max_attempts": 1})
-    async with AioSession().create_client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="AKCLIENT",
-        aws_secret_access_key="secret-client", config=config,
-    ) as client:  # fmt: skip
-        yield client
 
 
 # --- spelling
@@ -175,162 +109,6 @@ async def test_a_presigned_urls_parameters_become_headers(house: House) -> None:
     signed = presign("PUT", injected, CLIENT, region="us-east-1", now=time.time(), expires_s=60)
     async with house.session.put(URL(signed, encoded=True), data=b"presigned") as answer:
         assert answer.status == 400
-
-
-# --- bodies
-
-
-def chunk_signed(body: bytes, headers: dict[str, str], *, trailer: str = "", chunk_bytes: int = 65536) -> bytes:
-    """An aws-chunked body whose chain starts at the signature in ``headers``."""
-    amz_date = headers["x-amz-date"]
-    scope = f"{amz_date[:8]}/us-east-1/s3/aws4_request"
-    key = derived_key(CLIENT.secret_key, amz_date[:8], "us-east-1", "s3")
-    previous = headers["authorization"].rpartition("Signature=")[2]
-    out = b""
-    for start in [*range(0, len(body), chunk_bytes), len(body)]:
-        data = body[start : start + chunk_bytes]
-        digest = hashlib.sha256(data).hexdigest()
-        previous = seal(key, f"AWS4-HMAC-SHA256-PAYLOAD\n{amz_date}\n{scope}\n{previous}\n{EMPTY_SHA256}\n{digest}")
-        out += b"%x;chunk-signature=%s\r\n" % (len(data), previous.encode()) + data + (b"\r\n" if data else b"")
-    if not trailer:
-        return out + b"\r\n"
-    digest = hashlib.sha256(f"{trailer}\n".encode()).hexdigest()
-    last = seal(key, f"AWS4-HMAC-SHA256-TRAILER\n{amz_date}\n{scope}\n{previous}\n{digest}")
-    return out + f"{trailer}\r\nx-amz-trailer-signature:{last}\r\n\r\n".encode()
-
-
-async def put(house: House, mode: str, body: bytes, *, spoil: str = "", key: str = "k") -> tuple[int, bytes]:
-    """PUT in one of MODES; ``spoil``: "hash", "chunk", "trailer" or "cut" makes it wrong at its end."""
-    checksum = checksum_of("crc32", body + (b"x" if spoil == "trailer" else b""))
-    stated = hashlib.sha256(body + (b"x" if spoil == "hash" else b"")).hexdigest()
-    trailer = f"x-amz-checksum-crc32:{checksum}"
-    payload = {
-        "hashed": stated,
-        "unsigned": "UNSIGNED-PAYLOAD",
-        "signed chunks": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-        "signed chunks, trailer": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
-        "unsigned, trailer": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-    }[mode]
-    headers = {"host": f"127.0.0.1:{house.door.port}", "content-type": "text/x"}
-    if payload.startswith("STREAMING"):
-        headers |= {"content-encoding": "gzip,aws-chunked", "x-amz-decoded-content-length": str(len(body))}
-    if "trailer" in mode:
-        headers["x-amz-trailer"] = "x-amz-checksum-crc32"
-    headers |= sign("PUT", f"/bkt/{key}", "", headers, payload, CLIENT, "us-east-1", time.time())
-    if "signed chunks" in mode:
-        raw = chunk_signed(body, headers, trailer=trailer if "trailer" in mode else "")
-    elif "trailer" in mode:
-        raw = (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + f"0\r\n{trailer}\r\n\r\n".encode()
-    else:
-        raw = body
-    if spoil == "chunk":
-        raw = raw.replace(body[-8:], b"\0" * 8)
-    if spoil == "cut":
-        raw = raw[:-9]
-    async with house.session.put(f"{house.door.endpoint}/bkt/{key}", data=raw, headers=headers) as answer:
-        return answer.status, await answer.read()
-
-
-@pytest.mark.parametrize("size", [0, 1, 65536, 700_000])
-@pytest.mark.parametrize("mode", MODES)
-async def test_every_way_of_protecting_a_body(house: House, mode: str, size: int) -> None:
-    body = body_of("k", 1, 0, size)
-    assert (await put(house, mode, body))[0] == 200
-    stored = house.fake.shelf.find("bkt", "k")
-    assert stored is not None
-    assert stored.body == body
-    assert stored.headers.get("content-encoding", "") == ("gzip" if "chunks" in mode or "trailer" in mode else "")
-    assert stored.headers["content-type"] == "text/x"
-    assert ("x-amz-checksum-crc32" in stored.checksums) == ("trailer" in mode)
-    assert house.told.refs == [ObjectRef("bkt", "k")]
-
-
-SPOILED = [
-    ("hashed", "hash", b"XAmzContentSHA256Mismatch"),
-    ("signed chunks", "chunk", b"SignatureDoesNotMatch"),
-    ("signed chunks", "cut", b"IncompleteBody"),
-    ("signed chunks, trailer", "chunk", b"SignatureDoesNotMatch"),
-    ("signed chunks, trailer", "trailer", b"BadDigest"),
-    ("unsigned, trailer", "trailer", b"BadDigest"),
-    ("unsigned, trailer", "cut", b""),
-]
-
-
-@pytest.mark.parametrize("size", [0, 20, 700_000])
-@pytest.mark.parametrize(("mode", "spoil", "code"), SPOILED)
-async def test_a_body_that_is_wrong_at_its_end_is_never_complete_upstream(
-    house: House, mode: str, spoil: str, code: bytes, size: int
-) -> None:
-    if spoil == "chunk" and not size:
-        return
-    status, document = await put(house, mode, body_of("k", 1, 0, size), spoil=spoil)
-    assert status in {400, 403}
-    assert code in document
-    assert not any(seen.complete for seen in house.fake.seen)
-    assert house.fake.shelf.find("bkt", "k") is None
-
-
-async def test_a_checksum_header_is_checked(house: House) -> None:
-    for name in ("x-amz-checksum-crc32", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme"):
-        wrong = {name: checksum_of(name.removeprefix("x-amz-checksum-"), b"other")}
-        status, document = await house.ask("PUT", "/bkt/k", body=b"body", headers=wrong)
-        assert (status, b"BadDigest" in document) == (400, True)
-    assert not any(seen.complete for seen in house.fake.seen)
-
-
-async def test_a_put_without_a_length_is_refused(house: House) -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        yield b"body"
-
-    status, document = await house.ask("PUT", "/bkt/k", body=endless(), payload="UNSIGNED-PAYLOAD")
-    assert (status, b"MissingContentLength" in document) == (411, True)
-    assert not house.fake.seen
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_nobody_is_asked_who_they_are(fake: FakeS3, mode: str) -> None:
-    async with (
-        Upstream(Address(fake.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream,
-        ForwardingDoor(Forwarder(upstream, Told()), None) as door,
-        aiohttp.ClientSession() as session,
-    ):
-        house = House(fake, door, Told(), session)
-        assert (await put(house, mode, b"some body " * 20_000, spoil=""))[0] == 200
-        async with session.put(f"{door.endpoint}/bkt/plain", data=b"plain") as answer:
-            assert answer.status == 200
-        async with session.delete(f"{door.endpoint}/bkt/plain") as answer:
-            assert answer.status == 204
-        if mode != "unsigned":
-            assert (await put(house, mode, b"some body " * 20_000, spoil="hash" if mode == "hashed" else "cut"))[
-                0
-            ] == 400
-
-
-async def test_bodies_stream_both_ways(house: House) -> None:
-    async def slowly() -> AsyncIterator[bytes]:
-        yield body_of("k", 1, 0, MIB)
-        await house.fake.waiting("k", 1)  # upstream has the head while the client still holds most of the body
-        yield body_of("k", 1, MIB, 4 * MIB)
-
-    headers = {"content-length": str(4 * MIB)}
-    assert (await house.ask("PUT", "/bkt/k", body=slowly(), headers=headers, payload="UNSIGNED-PAYLOAD"))[0] == 200
-    async with house.open("GET", "/bkt/k") as answer:
-        assert int(answer.headers["content-length"]) == 4 * MIB
-        assert await answer.read() == body_of("k", 1, 0, 4 * MIB)
-
-
-async def test_a_client_that_leaves_ends_the_upload(house: House) -> None:
-    async def leaving() -> AsyncIterator[bytes]:
-        yield bytes(MIB)
-        await house.fake.waiting("k", 1)
-        raise ConnectionError("gone")
-
-    headers = {"content-length": str(4 * MIB)}
-    with pytest.raises(aiohttp.ClientError):
-        await house.ask("PUT", "/bkt/k", body=leaving(), headers=headers, payload="UNSIGNED-PAYLOAD")
-    await house.told.began.wait()
-    assert house.fake.shelf.find("bkt", "k") is None
-    assert not house.fake.seen[-1].complete
 
 
 # --- operations of a client library
@@ -426,6 +204,22 @@ async def test_the_end_of_a_late_answer_waits_for_the_invalidation(fake: FakeS3)
             house.told.gate.set()
             assert (await answer.read()).endswith(b"<Result/>")
             assert house.told.refs == [ObjectRef("bkt", "k")]
+
+
+async def test_a_writer_that_leaves_does_not_end_the_invalidation(fake: FakeS3) -> None:
+    told = Told()
+    told.gate.clear()
+    request = parse_request("DELETE", b"/bkt/k", [(b"host", b"h")], ())
+    async with Upstream(Address(fake.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream:
+        forwarder = Forwarder(upstream, told)
+        writer = asyncio.create_task(forwarder.forward(request, classify(request), None, None, may=lambda *_: True))
+        await told.began.wait()
+        writer.cancel()
+        await asyncio.sleep(0)
+        told.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await writer
+    assert told.refs == [ObjectRef("bkt", "k")]
 
 
 async def test_an_error_inside_a_200_passes_and_is_told(house: House) -> None:
