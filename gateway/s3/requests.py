@@ -71,7 +71,7 @@ class S3Request:
 def split_head(head: bytes) -> tuple[str, bytes, list[tuple[bytes, bytes]]] | None:
     """Method, target and headers of one complete, well-formed, body-less HTTP/1.1 GET or HEAD; None for all else.
 
-    ``head`` must end with its empty line and hold nothing after it. Names are as sent; values carry no outer space.
+    ``head`` must end with its empty line and hold nothing after it. Names are in lower case; values carry no outer space.
     """
     lines = head.split(b"\r\n")
     if len(lines) < 4 or lines[-2:] != [b"", b""] or len(head) > HEAD_BYTES_MAX:
@@ -84,17 +84,18 @@ def split_head(head: bytes) -> tuple[str, bytes, list[tuple[bytes, bytes]]] | No
 
 
 def _split_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]] | None:
-    """Name and value of each line; None unless every name is a token, there is one Host and nothing tells of a body."""
-    names, colons, values = zip(*[line.partition(b":") for line in lines], strict=True)
-    if b"" in names or b"" in colons or b"".join(names).translate(None, _TOKEN):
+    """Name and value of each line; None unless names are tokens, there is one Host and nothing tells of a body."""
+    fields: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon or not name:
+            return None
+        fields.append((name.lower(), value.strip(b" \t")))
+    names = [name for name, _ in fields]
+    if b"".join(names).translate(None, _TOKEN) or names.count(b"host") != 1 or not _BODY_HEADERS.isdisjoint(names):
         return None
-    low = b"\n".join(names).lower().split(b"\n")
-    if low.count(b"host") != 1 or not _BODY_HEADERS.isdisjoint(low):
-        return None
-    fields = [(name, value.strip(b" \t")) for name, value in zip(names, values, strict=True)]
-    if b"content-length" in low and fields[low.index(b"content-length")][1] != b"0":
-        return None
-    return None if low.count(b"content-length") > 1 else fields
+    lengths = [value for name, value in fields if name == b"content-length"] if b"content-length" in names else []
+    return None if lengths not in ([], [b"0"]) else fields
 
 
 def parse_request(
@@ -152,14 +153,14 @@ def render_copy_source(ref: ObjectRef) -> str:
 
 def _parse_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """By lower-case name; repeated ones joined with a comma, repeated singletons refused."""
-    named: dict[str, str] = {}
+    pairs = tuple(headers)
     try:
-        for raw_name, raw_value in headers:
-            name = raw_name.decode("ascii").lower()
-            value = raw_value.decode("utf-8")
-            if name in named:
-                value = _joined(name, named[name], value)
-            named[name] = value
+        named = {name.decode("ascii").lower(): value.decode() for name, value in pairs}
+        if len(named) < len(pairs):
+            named = {}
+            for raw_name, raw_value in pairs:
+                name, value = raw_name.decode("ascii").lower(), raw_value.decode()
+                named[name] = _joined(name, named[name], value) if name in named else value
     except UnicodeDecodeError as error:
         raise S3Error("InvalidRequest", "A header is not valid UTF-8.") from error
     return named

@@ -244,6 +244,15 @@ def test_a_trailer_after_its_signature_or_a_wrong_one_is_refused() -> None:
         assert refusal(ChunkedDecoder(auth_of(PayloadMode.SIGNED_CHUNKS_TRAILER), 1, [CRC]), body) == code
 
 
+def test_without_verifying_only_the_lengths_count() -> None:
+    body = signed_body([b"first", b"second"], {CRC: "sOO8/Q=="}).replace(b"first", b"fir5t").replace(b"O8", b"O9")
+    decoder = ChunkedDecoder(auth_of(PayloadMode.SIGNED_CHUNKS_TRAILER), 11, [CRC], verify=False)
+    assert decode(decoder, body) == b"fir5tsecond"
+    assert decoder.trailers == {CRC: "sOO9/Q=="}
+    short = ChunkedDecoder(auth_of(PayloadMode.SIGNED_CHUNKS_TRAILER), 12, [CRC], verify=False)
+    assert refusal(short, body) == "IncompleteBody"
+
+
 def test_bytes_after_the_end_are_refused() -> None:
     decoder = ChunkedDecoder(auth_of(PayloadMode.SIGNED_CHUNKS), 11)
     with pytest.raises(S3Error, match="after the last chunk"):

@@ -20,6 +20,7 @@ from gateway.s3.sigv4 import sign as our_sign
 from tests.unit.gateway.s3.asking import ALICE, DOC_TIME, DOMAINS, TEMPORARY, admit, refusal
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
+NAMES = KEYS.filter(lambda name: not name.startswith("X-Amz-") and name not in {"Signature", "AWSAccessKeyId"})
 
 
 def boto_headers(
@@ -42,7 +43,7 @@ def parsed(method: str, url: str, headers: Mapping[str, str]) -> S3Request:
 
 
 @settings(max_examples=150, deadline=None)
-@given(key=KEYS, holder=st.sampled_from([ALICE, TEMPORARY]), query=st.dictionaries(KEYS, KEYS, max_size=3))
+@given(key=KEYS, holder=st.sampled_from([ALICE, TEMPORARY]), query=st.dictionaries(NAMES, KEYS, max_size=3))
 def test_whatever_botocore_signs_is_let_in(key: str, holder: Credentials, query: dict[str, str]) -> None:
     pairs = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items()]
     url = f"http://127.0.0.1:9000/bucket/{quote(key, safe='/~')}" + ("?" + "&".join(pairs) if pairs else "")
