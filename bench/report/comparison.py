@@ -22,7 +22,7 @@ _COLUMNS: Final = ("size", "server", "requests\n/CPU-s", "GB\n/CPU-s", "ratio", 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print how it was measured, then a row per size and server."""
     console.print(f"{describe_machine(comparison.machine)}\n{describe_terms(comparison)}")
-    table = Table(title="warm hits, medians", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="warm hits, medians", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in _COLUMNS:
         table.add_column(name, justify="left" if name in ("size", "server") else "right")
     for row in comparison.rows:

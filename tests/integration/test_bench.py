@@ -6,13 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from bench.beside_nginx import main as beside_nginx
 from bench.command import main
 from bench.engines import ENGINES
 from bench.load import LoadFailed, run_load
 from bench.plan import Door, LoadPlan, Shape
 from bench.result import Result, parse_json
+from bench.rounds import Comparison
+from bench.servers.child import ServerFailed
+from bench.servers.nginx import find_nginx
 from tests.doubles.fake_s3 import FakeS3
 
 SIZE, OBJECTS = 4096, 5
@@ -147,3 +152,27 @@ def test_the_verb_starts_without_the_plots_library() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(said.stdout.replace("'", '"')) == []
+
+
+def nginx_is_here() -> bool:
+    try:
+        find_nginx()
+    except ServerFailed:
+        return False
+    return True
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not nginx_is_here(), reason="nginx is not installed: bench/install-debian.sh")
+def test_one_worker_beside_one_nginx_worker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"--rounds 2 --duration 200ms --sizes 4KiB,1MiB --concurrent 4 --out {tmp_path}"
+    assert beside_nginx(line.split()) == 0
+    assert "requests" in capsys.readouterr().out
+    document = (tmp_path / "beside-nginx.json").read_bytes()
+    comparison = msgspec.json.decode(document, type=Comparison)
+    assert len(comparison.samples) == 2 * 2 * 2
+    for sample in comparison.samples:
+        assert (sample.failed, sample.bytes) == (0, sample.requests * sample.object_bytes)
+        assert 0 < sample.cpu_s < 2 * sample.wall_s
+    assert (tmp_path / "beside-nginx.png").read_bytes().startswith(PNG)
+    assert b"a-secret" not in document

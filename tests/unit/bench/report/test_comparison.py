@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from bench.report.comparison import draw_comparison, print_comparison
+from bench.result import Latency, Machine
+from bench.rounds import FORMAT, Comparison, Sample, render_json, summarise
+
+
+def a_comparison(*, failed: int = 0) -> Comparison:
+    latency = Latency(1, 1, 1, 2, 3, 4)
+    samples = [
+        Sample(name, size, turn, work, work * size, failed, 2.0, 1.0, 0.5, latency)
+        for size in (4096, 1 << 20)
+        for turn in range(3)
+        for name, work in (("nginx", 40_000 + turn), ("forebay", 30_000))
+    ]
+    return Comparison(
+        format=FORMAT,
+        started="now",
+        machine=Machine("a cpu", 2, 1 << 34, "6.1", "3.11", {}),
+        server_cpus=(0,),
+        client_cpus=(1,),
+        concurrent=16,
+        duration_s=2.0,
+        rounds=3,
+        reference="nginx",
+        versions={"forebay": "0.1.0", "nginx": "1.22.1"},
+        rows=summarise(samples, "nginx"),
+        samples=samples,
+    )
+
+
+def printed(comparison: Comparison) -> str:
+    out = io.StringIO()
+    print_comparison(Console(file=out, width=80), comparison)
+    return out.getvalue()
+
+
+def test_a_row_for_each_server_and_size_fits_a_terminal() -> None:
+    said = printed(a_comparison())
+    (row,) = [line for line in said.splitlines() if "4 KiB" in line and "forebay" in line]
+    assert "30,000" in row
+    assert "0.75 (0.75-0.75)" in row
+
+
+def test_failures_spoil_the_figures() -> None:
+    assert "do not count" in printed(a_comparison(failed=1))
+    assert "do not count" not in printed(a_comparison())
+
+
+def test_the_plot_and_the_document(tmp_path: Path) -> None:
+    comparison = a_comparison()
+    draw_comparison(comparison, str(tmp_path / "c.png"))
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert msgspec.json.decode(render_json(comparison), type=Comparison) == comparison
