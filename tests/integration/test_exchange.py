@@ -154,6 +154,20 @@ async def test_broken_framing_is_a_fault(broken: str) -> None:
         assert sum(map(len, received)) < 10
 
 
+@pytest.mark.parametrize("then", ["fin", "rst"])
+@pytest.mark.parametrize("whole", [SIZED + b"0123456789", CHUNKED + b"5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"])
+async def test_an_answer_cut_anywhere_is_a_fault(whole: bytes, then: str) -> None:
+    async with RawUpstream() as raw, Upstream(Address(raw.endpoint), Tally(), patience=QUICK, credentials=KEYS) as up:
+        version = ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20)
+        for cut in range(len(whole)):
+            raw.restart()
+            raw.answer(whole[:cut], then=then)  # type: ignore[arg-type]  # the parameters are its literals
+            received: list[bytes] = []
+            with pytest.raises(UpstreamFault):
+                await read(up, version, ByteSpan(0, 10), received)
+            assert sum(map(len, received)) < 10
+
+
 @pytest.mark.parametrize("then", ["keep", "fin"])
 @pytest.mark.parametrize(
     "pieces",

@@ -28,7 +28,7 @@ from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
 from tests.doubles.fake_s3_door import checks_signatures
 from tests.doubles.forwarding_door import ForwardingDoor
-from tests.doubles.forwarding_house import CLIENT, KEYS, MIB, MODES, House, Told, house_on, library, put
+from tests.doubles.forwarding_house import CLIENT, KEYS, MIB, MODES, QUICK, House, Told, house_on, library, put
 from tests.doubles.raw_upstream import RawUpstream
 
 
