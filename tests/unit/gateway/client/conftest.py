@@ -1,9 +1,7 @@
-"""A fake S3 for blocking clients: it runs on a loop of its own, in a thread, and the test talks to it over its port."""
+"""A fake S3, and readers over it that are closed with the test."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,21 +9,14 @@ import pytest
 from gateway.client.endpoint import Gateway
 from gateway.client.reader import Reader
 from tests.doubles.fake_s3 import FakeS3
+from tests.doubles.threaded_s3 import threaded_s3
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeS3]:
     """A running fake S3."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    server = FakeS3()
-    asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
-    yield server
-    asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    with threaded_s3() as server:
+        yield server
 
 
 @pytest.fixture
