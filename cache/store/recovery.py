@@ -5,8 +5,8 @@ its footer read and gets its row; a row without a file goes; a file that is no w
 with a row are not read: the store checks each footer when it opens it. Leftovers in ``filling/`` go when the process
 that filled them is gone.
 
-The node process runs this after :func:`~cache.store.environment.prepare` and now and then; workers may fill, read and evict
-meanwhile, so a difference is looked at twice before it is acted upon. One step is one of the 256 directories.
+The node process runs this after :func:`~cache.store.environment.prepare` and now and then; workers may fill, read and
+evict meanwhile, so a difference is looked at twice before it is acted upon. One step is one of the 256 directories.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_remembered_questions_are_bounded(tmp_path: Path) -> None:
     assert not list(catalog.check())
 
 
-def test_a_key_too_large_or_a_full_map_is_forgotten_not_raised(tmp_path: Path) -> None:
+def test_a_row_for_which_there_is_no_room_is_forgotten(tmp_path: Path) -> None:
     environment = prepare(tmp_path)
     catalog = catalog_in(tmp_path)
     info = environment.lmdb.info()

@@ -17,6 +17,7 @@ from xxhash import xxh3_64_intdigest
 from cache.chunks import UNIT_BYTES, Chunk, unit_count
 from cache.faults import DiskFailed, DiskFull, OwnFault
 from cache.store.files import FileStore
+from cache.tally import Count, Tally
 from tests.unit.cache.store.samples import body_of, chunk_of, fill, path_of, store_in
 
 
@@ -130,10 +131,51 @@ def test_a_limited_file_size_is_a_full_disk(tmp_path: Path) -> None:
     writer.abandon()
 
 
+def test_a_chunk_that_cannot_be_made_visible_is_a_fault(tmp_path: Path) -> None:
+    tally = Tally()
+    store = store_in(tmp_path, tally=tally)
+    writer = store.create(chunk_of(1, 4))
+    writer.append(b"abcd")
+    (tmp_path / "chunks").rmdir()
+    (tmp_path / "chunks").write_bytes(b"a file where a directory belongs")
+    with pytest.raises(DiskFailed):
+        writer.seal()
+    writer.abandon()
+    assert tally.words[Count.DISK_ERRORS] == 1
+    assert not list((tmp_path / "filling").iterdir())
+    assert not list(store.check())
+
+
+def test_a_writer_that_gets_only_one_descriptor_leaves_nothing(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    spare = os.open(tmp_path, os.O_RDONLY)
+    os.close(spare)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 1, hard))
+    try:
+        with pytest.raises(DiskFailed):
+            store.create(chunk_of())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not list((tmp_path / "filling").iterdir())
+    assert not list(store.check())
+
+
+def test_a_writer_that_is_dropped_lets_its_descriptors_go(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    writer = store.create(chunk_of())
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    del writer
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not store._filling
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from cache.store.files import FileStore
+from cache.tally import Count, Tally
 from tests.unit.cache.store.samples import body_of, chunk_of, fill, store_in
 store = store_in(Path(sys.argv[1]))
 fill(store, chunk_of(1, 5000))

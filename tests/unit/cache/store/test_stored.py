@@ -202,9 +202,9 @@ async def test_the_descriptor_can_only_read(tmp_path: Path, tally: Tally) -> Non
         os.write(reader.fd, b"x")
 
 
-async def test_a_disk_that_does_not_answer_is_a_fault(tmp_path: Path, tally: Tally) -> None:
-    """A read that the operating system refuses: the descriptor was taken by a directory."""
-    _, reader = fresh_reader(tmp_path, "auto", tally)
+async def test_a_disk_that_refuses_to_read_is_a_fault(tmp_path: Path, verify: str, tally: Tally) -> None:
+    """The descriptor was taken by a directory."""
+    _, reader = fresh_reader(tmp_path, verify, tally)
     other = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     os.dup2(other, reader.fd)
     os.close(other)
