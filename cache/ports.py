@@ -66,8 +66,8 @@ class ChunkReader(Protocol):
         ...
 
 
-class ChunkWriter(Protocol):
-    """A chunk file in the making. Its methods block: call them in a thread. One call at a time."""
+class GrowingFile(Protocol):
+    """The reading side of a chunk file in the making. Nothing here blocks."""
 
     @property
     def fd(self) -> int:
@@ -80,8 +80,12 @@ class ChunkWriter(Protocol):
         ...
 
     def unit_hash(self, unit: int) -> int:
-        """The xxh3-64 of a unit whose last byte has been appended (does not block)."""
+        """The xxh3-64 of a unit whose last byte has been appended."""
         ...
+
+
+class ChunkWriter(GrowingFile, Protocol):
+    """A chunk file in the making. Its own methods block: call them in a thread, one at a time."""
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
         """Add payload. Raises DiskFull or DiskFailed; then only ``abandon`` may follow."""

@@ -222,8 +222,6 @@ class Worker:
         gateway = GatewayServer(self._service)
         listening = await loop.create_server(gateway, server.host, server.port, reuse_port=True, backlog=BACKLOG)
         sweeping = loop.create_task(self._sweep())
-        gc.collect()
-        gc.freeze()
         ready()
         try:
             await stop.wait()
@@ -276,8 +274,15 @@ async def serve(settings: Settings, place: Place) -> None:
     meter = WorkerMeter(str(place.run_dir), place.number)
     async with upstream_of(settings, meter.tally) as upstream:
         worker = Worker(settings, place, upstream, meter)
-        await worker.run(stop, lambda: print("ready", flush=True))  # noqa: T201 - the node process reads it
+        await worker.run(stop, _say_ready)
     meter.close()
+
+
+def _say_ready() -> None:
+    """Everything that lives as long as the process is built: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    print("ready", flush=True)  # noqa: T201 - the node process reads it
 
 
 def upstream_of(settings: Settings, tally: Tally) -> Upstream:

@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from typing_extensions import override
 
+from cache.faults import Fault
 from cache.peers.sending import FileSender
 from cache.tally import Count
 from gateway.http.body import Sending, send_answer
@@ -68,6 +69,9 @@ class Connection(RequestHandler):
     @override
     def data_received(self, data: bytes) -> None:
         """Bytes from the client: a hit is answered here, all else goes to aiohttp."""
+        if not data:  # aiohttp asks itself to look again
+            super().data_received(data)
+            return
         self.since = time.monotonic()
         if self._answering is not None:
             self._keep(data)
@@ -79,7 +83,7 @@ class Connection(RequestHandler):
                 self._partial = b""
                 if not self._answer_at_once(data):
                     self._pass_on(data)
-            elif END in data or len(data) > HEAD_BYTES_MAX:
+            elif END in data or b"\n\n" in data or len(data) > HEAD_BYTES_MAX:
                 self._partial = b""
                 self._pass_on(data)
 
@@ -94,7 +98,7 @@ class Connection(RequestHandler):
             request = parse_request(*split, service.domains)
             admitted = service.admission.admit(request, time.time())
             answer = service.reads.at_once(admitted)
-        except S3Error:
+        except (S3Error, Fault):
             return False  # the other way tells the client
         if answer is None:
             return False
