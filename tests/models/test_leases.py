@@ -177,6 +177,34 @@ class Leases(RuleBasedStateMachine):
             path.unlink(missing_ok=True)
         self.table = LeaseTable(str(path), lease_s=LEASE_S, clock=self.clock)
 
+    # whole exchanges, so that a few steps get far
+
+    @precondition(lambda self: self.reader_lives and self.table is not None)
+    @rule()
+    def reader_renews_at_once(self) -> None:
+        self.reader_asks_for_a_lease()
+        while self.asks:
+            self.writer_hears_the_ask()
+        while self.replies:
+            self.reader_hears_the_reply(lost=False)
+
+    @precondition(lambda self: self.reader_lives)
+    @rule()
+    def reader_learns_at_once(self) -> None:
+        self.forget()
+        self.fetches.clear()
+        self.reader_asks_upstream()
+        self.upstream_answers()
+
+    @precondition(lambda self: self.table is not None)
+    @rule()
+    def a_write_is_not_told_and_waits(self) -> None:
+        self.a_write_reaches_upstream()
+        while any(write.until is None for write in self.writes):
+            self.the_telling_ends(hangs=True)
+        self.clock.now = max([self.clock.now, *(write.until or 0.0 for write in self.writes)])
+        self.writes_return()
+
     @invariant()
     def nothing_older_is_trusted(self) -> None:
         if getattr(self, "reader_lives", False) and self.entry is not None and self.held.trusted(self.clock.now):
