@@ -58,10 +58,10 @@ def run(options: BenchOptions, console: Console) -> Result:
 @contextmanager
 def _objects(options: BenchOptions, console: Console) -> Iterator[None]:
     made: list[BenchObject] = []
-    if options.prepare:
-        with preparing(console, options.plan.shape.objects, quiet=options.quiet) as on_progress:
-            made = prepare(options.plan, on_progress)
     try:
+        if options.prepare:
+            with preparing(console, options.plan.shape.objects, quiet=options.quiet) as on_progress:
+                prepare(options.plan, made, on_progress)
         yield
     finally:
         if options.clear and made:

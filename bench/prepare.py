@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from threading import Event
 from typing import Final, TypeVar
 
 from bench.engines import raw
@@ -25,29 +27,29 @@ _ATTEMPTS: Final = 3
 _OURS_ALREADY: Final = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 _Item = TypeVar("_Item")
-_Answer = TypeVar("_Answer")
 
 
 class PrepareFailed(Exception):
     """The objects of a run could not be made; one line for people."""
 
 
-def prepare(plan: LoadPlan, on_progress: Callable[[int], None] = lambda _: None) -> list[BenchObject]:
-    """Make the objects of the run that are missing; those that were made. ``on_progress``: how many are there now."""
+def prepare(plan: LoadPlan, made: list[BenchObject], on_progress: Callable[[int], None] = lambda _: None) -> None:
+    """Make the objects of the run that are missing. ``on_progress``: how many are there now.
+
+    ``made`` grows by each that was uploaded, so that the caller can remove them even where this ends early.
+    """
     objects = plan.shape.objects_read()
     buffer = memoryview(os.urandom(plan.shape.object_bytes + _OFFSETS))
 
-    def ensure(session: Session, numbered: tuple[int, BenchObject]) -> BenchObject | None:
+    def ensure(session: Session, numbered: tuple[int, BenchObject]) -> None:
         number, wanted = numbered
-        if _is_there(session, wanted):
-            return None
-        start = number * 64 % _OFFSETS
-        _insist(session, Write(wanted.key, buffer[start : start + wanted.size]))
-        return wanted
+        if not _is_there(session, wanted):
+            start = number * 64 % _OFFSETS
+            _insist(session, Write(wanted.key, buffer[start : start + wanted.size]))
+            made.append(wanted)
 
     _make_bucket(raw.open_engine(plan))
-    made = over_sessions(plan, ensure, list(enumerate(objects)), on_progress)
-    return [each for each in made if each is not None]
+    over_sessions(plan, ensure, list(enumerate(objects)), on_progress)
 
 
 def clear(plan: LoadPlan, objects: Sequence[BenchObject]) -> None:
@@ -94,25 +96,37 @@ def _insist(session: Session, operation: Write | Remove) -> None:
 
 def over_sessions(
     plan: LoadPlan,
-    act: Callable[[Session, _Item], _Answer],
+    act: Callable[[Session, _Item], object],
     items: Sequence[_Item],
     on_progress: Callable[[int], None] = lambda _: None,
-) -> list[_Answer]:
-    """``act`` on each item, over a few raw sessions; the answers, in no order. Progress: how many there are."""
+) -> None:
+    """``act`` on each item, over a few raw sessions, in no order. Progress: how many items are done.
+
+    The first exception of any of them ends all, once each has finished the item that it was at.
+    """
     engine = raw.open_engine(plan)
     shared = iter(items)  # a list's iterator may be asked from several threads
-    answers: list[_Answer] = []
+    done = count(1)
+    stop = Event()
 
     def share(lane: int) -> None:
         session = engine.session(lane)
         try:
             for item in shared:
-                answers.append(act(session, item))
-                on_progress(len(answers))
+                act(session, item)
+                on_progress(next(done))
+                if stop.is_set():
+                    return
+        except BaseException:
+            stop.set()
+            raise
         finally:
             session.close()
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(share, range(THREADS)):
-            continue
-    return answers
+        lanes = [pool.submit(share, lane) for lane in range(THREADS)]
+        try:
+            for lane in lanes:
+                lane.result()
+        finally:
+            stop.set()

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import json
+import signal
+import ssl
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from bench.beside_nginx import main as beside_nginx
 from bench.command import main
@@ -112,6 +122,16 @@ async def test_a_short_body_is_no_success(tmp_path: Path) -> None:
     assert result.failed > 0
 
 
+async def test_what_was_uploaded_before_preparation_failed_is_removed(tmp_path: Path) -> None:
+    async with FakeS3() as fake:
+        fake.trouble(method="PUT", key=f"p/{SIZE}/000002", status=403, code="AccessDenied")
+        line = f"--endpoint {fake.endpoint} --bucket b --obj.size {SIZE} --objects {OBJECTS} --prefix p/ --duration 1s"
+        assert await asyncio.to_thread(main, line.split()) == 1
+        written = {call.key for call in fake.calls if call.method == "PUT" and call.status == 200 and call.key}
+        removed = {call.key for call in fake.calls if call.method == "DELETE"}
+        assert written == removed
+
+
 async def test_host_style_needs_no_name_server(tmp_path: Path) -> None:
     async with FakeS3(domain="127.0.0.1") as fake:
         status, result = await bench(fake, tmp_path, "--lookup", "host")
@@ -152,6 +172,80 @@ def test_the_verb_starts_without_the_plots_library() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(said.stdout.replace("'", '"')) == []
+
+
+_INTERRUPTIBLE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from bench.command import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+async def test_an_interrupted_run_reports_what_it_measured_and_clears_up(tmp_path: Path) -> None:
+    async with FakeS3() as fake:
+        key = f"p/{SIZE}/000000"
+        line = (
+            f"--endpoint {fake.endpoint} --bucket b --obj.size {SIZE} --objects 1 --prefix p/ --duration 60s "
+            f"--processes 2 --concurrent 2 --json {tmp_path / 'r.json'}"
+        )
+        command = [sys.executable, "-c", _INTERRUPTIBLE, *line.split()]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+        await fake.waiting(key, 50, "GET")
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+        result = parse_json((tmp_path / "r.json").read_bytes())
+        assert 0 < result.rates.window_s < 60
+        assert result.requests == len(fake.calls_of("GET", key))
+        assert fake.shelf.find("b", key) is None
+
+
+class Greeter(http.server.BaseHTTPRequestHandler):
+    """Says hello to every GET."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def certificate(path: Path) -> str:
+    """A certificate that nobody trusts, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    signed = made.sign(key, hashes.SHA256())
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + signed.public_bytes(Encoding.PEM))
+    return str(path)
+
+
+def test_tls_with_and_without_trust(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(tmp_path / "pair.pem"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        line = (
+            f"--host 127.0.0.1:{server.server_port} --tls --noprepare --objects 1 --obj.size 5 --duration 300ms "
+            f"--concurrent 2 --json {tmp_path / 'r.json'}"
+        )
+        try:
+            assert main([*line.split(), "--insecure"]) == 0
+            trusted = parse_json((tmp_path / "r.json").read_bytes())
+            assert main(line.split()) == 1
+            doubted = parse_json((tmp_path / "r.json").read_bytes())
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (trusted.failed, trusted.bytes) == (0, 5 * trusted.requests)
+    assert (doubted.requests, set(doubted.errors)) == (0, {"SSLCertVerificationError"})
 
 
 def nginx_is_here() -> bool:
