@@ -31,7 +31,7 @@ from cache.store.places import Places
 MAP_BYTES: Final = 8 << 30
 READERS_MAX: Final = 1024
 LOCK_BYTES: Final = 80 << 10
-PROBE_TIMEOUT_S: Final = 120
+PROBE_TIMEOUT_S: Final = 60
 DATABASES: Final = ("catalog", "chunks", "arrivals", "meta")
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 
