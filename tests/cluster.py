@@ -114,33 +114,24 @@ class Node:
             if self.process is None or self.process.poll() is not None:
                 raise AssertionError(f"{self.name} has ended: {self.log()[-3000:]}")
             with suppress(OSError, ValueError):
-                if self.get("/health/ready").get("ready"):
+                if json.loads(self.page("/health/ready")).get("ready"):
                     return
             time.sleep(0.02)
         raise AssertionError(f"{self.name} is not ready: {self.log()[-3000:]}")
 
-    def get(self, path: str) -> dict[str, Any]:
-        """A JSON page of the admin port."""
+    def page(self, path: str) -> str:
+        """A page of the admin port, such as /metrics."""
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
         try:
             connection.request("GET", path)
-            document: dict[str, Any] = json.loads(connection.getresponse().read())
-            return document
-        finally:
-            connection.close()
-
-    def metrics(self) -> str:
-        """The Prometheus page."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
-        try:
-            connection.request("GET", "/metrics")
             return connection.getresponse().read().decode()
         finally:
             connection.close()
 
     def status(self) -> dict[str, Any]:
         """The node's status document."""
-        return self.get("/status")
+        document: dict[str, Any] = json.loads(self.page("/status"))
+        return document
 
     def worker_pids(self) -> list[int]:
         """The data workers that run now, by their number."""

@@ -128,6 +128,10 @@ class Fills:
         """End every fill; riders get a fault, files are dropped."""
         for task in self._tasks:
             task.cancel()
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until none of the fills that are under way now is."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, ride: Ride) -> None:

@@ -11,10 +11,11 @@ A member is granted a lease again once it quotes the present standing, which it 
 only after it distrusted everything it knew. So whatever was missed, however often, one distrust mends it; a node that
 just started has quoted nothing and must distrust first; and a granter that lost its memory has other standings.
 
-A member all of whose ports refuse connections is dead: it holds nothing, is not waited for, and its refusal is as good
-as a lease counted from the asking, because a process that starts later counts its own start as a grant to everyone
-(``opened_at``): should it fail to tell somebody, it waits a whole lease. A node must listen for peers before it takes
-writes. Sans-IO: the grants of a node are kept by ``leasefile``; what a worker holds is here.
+A member all of whose ports refuse connections is dead: it holds nothing and is not waited for. Its refusal is as good as
+a lease counted from the asking, because a process that starts later counts its own start as a grant to everyone
+(``opened_at``): should it fail to tell somebody, it waits a whole lease. But it may have failed to tell *us*, returned
+and then died: so a refusal only prolongs a lease that still ``holds``; after a gap the node must distrust everything
+before it counts. A node must listen for peers before it takes writes. Sans-IO: the grants of a node are kept by ``leasefile``; what a worker holds is here.
 """
 
 from __future__ import annotations
@@ -76,10 +77,14 @@ class HeldLeases:
         self._trusted_until = self._earliest()
 
     def renewed(self, member: str, *, asked_at: float, seconds: float) -> None:
-        """The member granted (or is dead); asked at ``asked_at`` of our monotonic clock."""
+        """The member granted, asked at ``asked_at`` of our monotonic clock; or it is dead, see ``holds``."""
         if member in self._until:
             self._until[member] = max(self._until[member], asked_at + seconds)
             self._trusted_until = self._earliest()
+
+    def holds(self, member: str, now: float) -> bool:
+        """Whether the member's lease has lasted until ``now``, so that it cannot have returned from a write unheard."""
+        return now < self._until.get(member, float("-inf"))
 
     def trusted(self, now: float) -> bool:
         """Whether a lease of every other member holds at ``now``."""

@@ -63,6 +63,10 @@ class Held(Protocol):
         """A lease counted from ``asked_at``."""
         ...
 
+    def holds(self, member: str, now: float) -> bool:
+        """Whether that member's lease has lasted until now."""
+        ...
+
     def trusted(self, now: float) -> bool:
         """Whether a lease of every other member holds."""
         ...
@@ -136,6 +140,8 @@ class LeaseKeeper:
                 asked_at = self._clock.monotonic()
                 lease = await self._ask(node, lease.standing)
         except NobodyListens:
+            if not self._held.holds(node.id, self._clock.monotonic()):
+                self._distrust()  # it may have given up telling us before it died
             self._held.renewed(node.id, asked_at=asked_at, seconds=self._lease_s)  # dead: as good as a lease
         except PeerFault as fault:
             _log.debug("no lease of node %s: %s", node.id, fault)

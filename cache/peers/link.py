@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from cache.faults import PeerFault, PeerUnreachable
 from cache.peers.frames import FrameReader, FrameWriter, Message, Unit
-from cache.peers.sending import FileSender
+from cache.sending import FileSender
 
 Lost = Callable[["Link"], None]
 

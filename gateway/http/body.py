@@ -16,8 +16,8 @@ from contextlib import aclosing
 from typing import Final
 
 from cache.faults import OwnFault
-from cache.peers.sending import FileSender
 from cache.pieces import Cause, FilePiece, MemoryPiece, Piece
+from cache.sending import FileSender
 from gateway.meter.counters import ClientMeter
 from gateway.s3.answers import Answer
 

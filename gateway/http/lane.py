@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from typing_extensions import override
 
 from cache.faults import Fault
-from cache.peers.sending import FileSender
+from cache.sending import FileSender
 from cache.tally import Count
 from gateway.http.body import Sending, send_answer
 from gateway.http.service import Reply, Service

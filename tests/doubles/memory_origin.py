@@ -7,7 +7,7 @@ of their span. ``troubles`` are raised, one per fetch, after ``(bytes, fault)``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -33,7 +33,14 @@ class MemoryOrigin:
         self._open.set()
         self._pause_at: int | None = None
         self._resumed = asyncio.Event()
+        self._news = asyncio.Event()
         self.active = 0
+
+    async def until(self, happened: Callable[[], bool]) -> None:
+        """Wait for a call that makes it so."""
+        while not happened():
+            self._news.clear()
+            await self._news.wait()
 
     def put(self, key: str, size: int, etag: str = '"v1"') -> ObjectVersion:
         version = ObjectVersion("memory", "b", key, etag, size)
@@ -63,6 +70,7 @@ class MemoryOrigin:
 
     async def head(self, ref: ObjectRef) -> Entry:
         self.heads.append(ref)
+        self._news.set()
         await self._open.wait()
         version = self.objects.get(ref)
         if version is None:
@@ -72,6 +80,7 @@ class MemoryOrigin:
     @asynccontextmanager
     async def fetch(self, version: ObjectVersion, span: ByteSpan) -> AsyncIterator[AsyncIterator[bytes]]:
         self.calls.append((version.key, span))
+        self._news.set()
         trouble = self.troubles.pop(0) if self.troubles else None
         self.active += 1
         try:

@@ -21,5 +21,8 @@ async def test_write_through_one_node_read_through_the_others(tmp_path):
                 body = hashlib.sha256(str(turn).encode()).digest() * 50_000
                 await asyncio.to_thread(clients[turn % 3].put_object, Bucket="data", Key="k", Body=body)
                 for client in clients:
-                    got = await asyncio.to_thread(lambda: client.get_object(Bucket="data", Key="k")["Body"].read())
-                    assert got == body
+                    assert await asyncio.to_thread(read, client) == body
+
+
+def read(client) -> bytes:
+    return client.get_object(Bucket="data", Key="k")["Body"].read()

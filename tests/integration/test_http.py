@@ -9,8 +9,8 @@ import time
 import pytest
 
 from cache.tally import Count
-from gateway.s3.sigv4 import EMPTY_SHA256, Credentials, presign, sign
 from gateway.meter import layout
+from gateway.s3.sigv4 import EMPTY_SHA256, Credentials, presign, sign
 from tests.gateway import ACCESS_KEY, SECRET_KEY, RunningWorker, running_worker
 
 MIB = 1 << 20
@@ -106,8 +106,7 @@ async def test_lane_and_aiohttp_answer_alike(worker, method, target, headers):
     slow = await Wire.open(worker)
     await slow.ask(CHUNKED_GET)
     warming = await slow.ask(head)
-    while worker.meter.tally.words[Count.FILLS_NOW]:
-        await asyncio.sleep(0)
+    await worker.worker._fills.settled()
     expected = await slow.ask(head)
     taken = worker.meter.tally.words[Count.LANE_ANSWERS]
     fast = await Wire.open(worker)
@@ -222,8 +221,7 @@ async def test_a_put_expecting_100_is_invited_and_a_refused_one_is_not(worker):
     assert await wire.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert (await wire.ask(b"hello")).startswith(b"HTTP/1.1 200 ")
     assert (await wire.ask(request("GET", "/data/new"))).endswith(b"\r\n\r\nhello")
-    while worker.meter.tally.words[Count.FILLS_NOW]:
-        await asyncio.sleep(0)
+    await worker.worker._fills.settled()
     taken = worker.meter.tally.words[Count.LANE_ANSWERS]
     assert (await wire.ask(request("GET", "/data/new"))).endswith(b"\r\n\r\nhello")
     assert worker.meter.tally.words[Count.LANE_ANSWERS] == taken + 1

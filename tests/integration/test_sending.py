@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from cache.faults import DiskFailed
-from cache.peers.sending import FileSender
+from cache.sending import FileSender
 
 BODY = os.urandom(6 * 1024 * 1024 + 17)
 

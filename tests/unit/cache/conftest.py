@@ -1,4 +1,3 @@
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -111,8 +110,7 @@ class Kit:
                 yield bytes(piece.data)
 
     async def settled(self) -> None:
-        while self.fills._rides:
-            await asyncio.sleep(0)
+        await self.fills.settled()
 
 
 @pytest.fixture

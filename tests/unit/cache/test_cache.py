@@ -31,8 +31,7 @@ async def test_a_cold_sequential_read_keeps_several_chunks_under_way(kit):
     async with aclosing(reading):
         async with kit.origin.hold():
             first = asyncio.ensure_future(anext(reading))
-            while len(kit.origin.calls) < 2:
-                await asyncio.sleep(0)
+            await kit.origin.until(lambda: len(kit.origin.calls) == 2)
         await first
         seen = len(await first)
         async for data in reading:
@@ -92,8 +91,7 @@ async def test_a_write_during_the_question_makes_its_answer_void(kit):
     old = kit.origin.put("k", 10, '"v1"')
     async with kit.origin.hold():
         asking = asyncio.create_task(kit.cache.entry(REF))
-        while not kit.origin.heads:
-            await asyncio.sleep(0)
+        await kit.origin.until(lambda: bool(kit.origin.heads))
         await kit.cache.invalidate([REF])
         fresh = asyncio.create_task(kit.cache.entry(REF))
         await asyncio.sleep(0)

@@ -26,7 +26,11 @@ def test_modes(mode, age, trusted, verdict):
 
 def test_the_first_rule_that_covers_the_key_decides_and_the_default_covers_the_rest():
     rules = Freshness(
-        [FreshnessRule("data*", "raw/", "always"), FreshnessRule("data*", "", "immutable"), FreshnessRule("x", ttl_s=1.0)]
+        [
+            FreshnessRule("data*", "raw/", "always"),
+            FreshnessRule("data*", "", "immutable"),
+            FreshnessRule("x", ttl_s=1.0),
+        ]
     )
     assert rules.rule_for(ObjectRef("data1", "raw/a")).mode == "always"
     assert rules.rule_for(ObjectRef("data1", "a")).mode == "immutable"

@@ -10,6 +10,7 @@ from cache.faults import (
     VersionChanged,
 )
 from cache.pieces import Cause, Source
+from cache.plan import plan_steps
 from cache.versions import ByteSpan
 from cache.views import Owner
 from tests.unit.cache.conftest import CHUNK_BYTES
@@ -140,8 +141,6 @@ async def test_a_peer_is_served_from_the_store_or_from_one_fill(kit):
 
 
 def _steps(version):
-    from cache.plan import plan_steps
-
     return plan_steps(version, ByteSpan(0, version.size), CHUNK_BYTES)
 
 

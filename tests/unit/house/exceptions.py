@@ -27,7 +27,7 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "cache/peers/pool.py": "sockets",
     "cache/peers/reaching.py": "asks peers",
     "cache/peers/relay.py": "passes a peer's bytes on as they arrive",
-    "cache/peers/sending.py": "sendfile",
+    "cache/sending.py": "sendfile",
     "cache/peers/server.py": "sockets",
     "cache/members/leasefile.py": "a file that workers share",
     "gateway/identities.py": "reads and writes the identities file",

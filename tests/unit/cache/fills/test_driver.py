@@ -39,11 +39,6 @@ async def content(reader) -> bytes:
     return os.pread(reader.fd, reader.length, 0)
 
 
-async def settled(fills, chunk):
-    while fills.under_way(chunk):
-        await asyncio.sleep(0)
-
-
 async def test_100_riders_cost_one_fetch(bench):
     origin, store, tally, fills = bench
     chunk = Chunk(origin.put("k", MIB), MIB, 0)
@@ -53,7 +48,7 @@ async def test_100_riders_cost_one_fetch(bench):
     assert set(await asyncio.gather(*riders)) == {origin.body(chunk.version)}
     assert origin.calls == [("k", ByteSpan(0, MIB))]
     assert tally.read()["chunk_coalesced"] == 99
-    await settled(fills, chunk)
+    await fills.settled()
     assert store.find(chunk) is not None
 
 
@@ -121,7 +116,7 @@ async def test_a_rider_that_leaves_does_not_end_the_fill(bench):
         await asyncio.sleep(0)
         leaver.cancel()
     assert await stayer == origin.body(chunk.version)
-    await settled(fills, chunk)
+    await fills.settled()
     assert store.find(chunk) is not None
 
 
@@ -130,8 +125,7 @@ async def test_more_fills_than_slots_wait_their_turn(bench):
     chunks = [Chunk(origin.put(f"k{n}", 1000), MIB, 0) for n in range(10)]
     bodies = await asyncio.gather(*(content_of(fills, chunk) for chunk in chunks))
     assert bodies == [origin.body(chunk.version) for chunk in chunks]
-    for chunk in chunks:
-        await settled(fills, chunk)
+    await fills.settled()
     assert tally.read()["fills_now"] == 0
 
 
@@ -162,5 +156,3 @@ async def test_close_tells_the_riders():
         with pytest.raises(OwnFault):
             await ride.reached(0)
     assert not store.chunks
-
-

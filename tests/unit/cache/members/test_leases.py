@@ -32,6 +32,15 @@ def test_an_older_or_refused_renewal_shortens_nothing() -> None:
     assert held.trusted(14.9)
 
 
+def test_a_lease_holds_until_it_ends_and_a_strangers_never() -> None:
+    held = HeldLeases(["a"])
+    assert not held.holds("a", 0.0)
+    held.renewed("a", asked_at=10.0, seconds=LEASE_S)
+    assert held.holds("a", 14.9)
+    assert not held.holds("a", 15.0)
+    assert not held.holds("stranger", 10.0)
+
+
 def test_alone_a_node_trusts_itself() -> None:
     assert HeldLeases().trusted(1e12)
 
