@@ -78,8 +78,8 @@ def main(args: Sequence[str]) -> int:
         console.print(f"forebay demo: {error}", style="red", markup=False, highlight=False)
         return 1
     except KeyboardInterrupt:
-        console.print("ended")
-        return 0 if not options.once else 130
+        console.print("ended before it was done")
+        return 130
 
 
 class NoData(Exception):
@@ -129,7 +129,7 @@ def _spelled(parse: Callable[[object], T]) -> Callable[[str], T]:
 
 @contextmanager
 def _terminated_cleanly() -> Iterator[None]:
-    """SIGTERM unwinds like any other end, so that no process is left behind."""
+    """SIGTERM and SIGHUP unwind like any other end, so that no process is left behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -137,11 +137,12 @@ def _terminated_cleanly() -> Iterator[None]:
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def choose_sample(options: Options, room_bytes: int) -> list[SampleFile]:
@@ -174,8 +175,9 @@ def _run(console: Console, options: Options, state: Path) -> int:
             console.print(passes_table(passes, len(nodes), options.load))
             faults = judge(passes)
             _conclude(console, passes, faults)
+            if faults:
+                _show_logs(console, nodes, state)
             if faults or options.once:
-                _show_dead(console, nodes, state)
                 return 1 if faults else 0
             console.print(try_next(nodes), markup=False, highlight=False, soft_wrap=True)
             return _watch(console, nodes, state)
@@ -218,16 +220,21 @@ def _conclude(console: Console, passes: Sequence[Pass], faults: Sequence[str]) -
         )
 
 
-def _show_dead(console: Console, nodes: Sequence[DemoNode], state: Path) -> bool:
-    """Print what nodes that do not answer said last; whether there are any."""
-    dead = [node for node in nodes if not is_up(node, "/health/live")]
-    for node in dead:
-        console.print(f"{node.name} does not answer; its last lines:\n{tail_of(node, state)}", markup=False)
-    return bool(dead)
+def _show_logs(console: Console, nodes: Sequence[DemoNode], state: Path) -> None:
+    """Print what these nodes said last."""
+    for node in nodes:
+        lives = "answers" if is_up(node, "/health/live") else "does not answer"
+        text = f"{node.name} {lives}; its last lines:\n{tail_of(node, state)}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _watch(console: Console, nodes: Sequence[DemoNode], state: Path) -> int:
     """Stay until Ctrl-C; 1 when a node is gone before."""
-    while not _show_dead(console, nodes, state):
-        time.sleep(_WATCH_S)
-    return 1
+    try:
+        while True:
+            if dead := [node for node in nodes if not is_up(node, "/health/live")]:
+                _show_logs(console, dead, state)
+                return 1
+            time.sleep(_WATCH_S)
+    except KeyboardInterrupt:
+        return 0

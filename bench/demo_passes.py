@@ -38,6 +38,7 @@ from gateway.client.torch import ShardDataset
 THREADS_PER_NODE: Final = 4
 UPLOAD_THREADS: Final = 6
 REGION: Final = "us-east-1"
+READ_TIMEOUT_S: Final = 15
 
 Tick = Callable[[int], None]
 T = TypeVar("T")
@@ -47,7 +48,9 @@ def s3_client(endpoint: str, keys: Keys) -> Any:  # noqa: ANN401  (boto3 has no 
     """A boto3 client as anybody would make it."""
     config = Config(
         s3={"addressing_style": "path"},
-        retries={"mode": "standard", "max_attempts": 5},
+        retries={"mode": "standard", "max_attempts": 4},
+        connect_timeout=5,
+        read_timeout=READ_TIMEOUT_S,
         max_pool_connections=16,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
@@ -125,7 +128,14 @@ def read_shards(nodes: Sequence[DemoNode], manifest: Manifest, into: Pass, tick:
 
     def read(rank: int) -> None:
         keys = nodes[rank].keys
-        gateway = Gateway(nodes[rank].endpoint, keys.access_key, keys.secret_key, connections=THREADS_PER_NODE)
+        gateway = Gateway(
+            nodes[rank].endpoint,
+            keys.access_key,
+            keys.secret_key,
+            connections=THREADS_PER_NODE,
+            read_timeout_s=READ_TIMEOUT_S,
+            attempts=4,
+        )
         dataset = ShardDataset(f"s3://{BUCKET}/{SHARDS}", gateway=gateway, place=Place(rank, len(nodes)))
         try:
             for sample in dataset:
@@ -158,11 +168,13 @@ def _note(into: Pass, objects: int, received_bytes: int, faults: list[str]) -> N
 
 
 def _side_by_side(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
-    """``work`` on every item, in threads; the first error ends it."""
-    with ThreadPoolExecutor(threads) as executor:
-        try:
-            for future in [executor.submit(work, item) for item in items]:
-                future.result()
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
+    """``work`` on every item, in threads; the first error ends it.
+
+    Threads that are in the middle of a read then end by themselves, once the nodes are gone: nobody waits for them here.
+    """
+    executor = ThreadPoolExecutor(threads)
+    try:
+        for future in [executor.submit(work, item) for item in items]:
+            future.result()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)

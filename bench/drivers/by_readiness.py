@@ -63,6 +63,7 @@ class _Driver:
     def _start(self, lane: _Lane) -> None:
         now = time.monotonic()
         if now >= self._until_s:
+            self._unwatch(lane)
             return
         lane.started_s = lane.moved_s = now
         try:
@@ -78,6 +79,12 @@ class _Driver:
             lane.descriptor = descriptor
             self._poller.register(descriptor, select.EPOLLIN)
         self._busy[descriptor] = lane
+
+    def _unwatch(self, lane: _Lane) -> None:
+        """Nobody waits for this connection now; that the server may close it is no event."""
+        if lane.descriptor >= 0 and lane.session.fileno() >= 0:  # a closed one has left the poller by itself
+            self._poller.unregister(lane.descriptor)
+        lane.descriptor = -1
 
     def _advance(self, lane: _Lane) -> None:
         session = lane.session
@@ -97,11 +104,10 @@ class _Driver:
     def _leave(self, lane: _Lane) -> None:
         self._busy.pop(lane.descriptor, None)
         if lane.session.fileno() < 0:
-            lane.descriptor = -1  # closed, and with that gone from the poller
+            lane.descriptor = -1
 
     def _failed(self, lane: _Lane, code: str) -> None:
-        if lane.session.fileno() < 0:
-            lane.descriptor = -1
+        self._unwatch(lane)
         now = time.monotonic()
         self.recorder.went_wrong(code, now)
         self._resting.append((now + REST_S, lane))

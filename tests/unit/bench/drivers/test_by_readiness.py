@@ -62,6 +62,12 @@ def test_an_error_rests_the_session_and_the_next_operation_comes() -> None:
     assert report.errors["SlowDown"] == 1
 
 
+def test_a_server_may_hang_up_on_a_session_that_rests() -> None:
+    with ScriptedServer([[SLOW_DOWN, HANG_UP], [OK, OK], *[[HANG_UP]] * 40]) as server:
+        report = driven(server, 1, 3)
+    assert report.requests == 2
+
+
 def test_a_lost_connection_is_made_again() -> None:
     with ScriptedServer([[OK, HANG_UP], [OK, OK], *[[HANG_UP]] * 40]) as server:
         report = driven(server, 1, 4)
