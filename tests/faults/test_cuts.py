@@ -1,0 +1,60 @@
+"""Upstream's bodies break off: nothing short is kept or passed off as whole, and after the calm all is right."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS
+
+from cache.store.scrub import fsck
+from tests.cluster import Cluster
+from tests.doubles.bodies import body_of
+from tests.faults.cutting import Cut, CuttingUpstream
+from tests.faults.load import BUCKET
+
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(200)]
+CUTS = 100
+CHUNK = 256 * 1024
+
+
+def read(client: Any, key: str, **more: Any) -> bytes | str:
+    """The body of one GET, or how it failed."""
+    try:
+        body: bytes = client.get_object(Bucket=BUCKET, Key=key, **more)["Body"].read()
+    except S3_RETRYABLE_DOWNLOAD_ERRORS:
+        return "broke off"
+    except ClientError as error:
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+        return "503"
+    return body
+
+
+async def test_short_upstream_bodies(tmp_path):
+    chance, outcomes = random.Random(3), Counter[str]()
+    settings = {"cache": {"chunk_size": "256KiB"}}
+    async with CuttingUpstream() as upstream:
+        with Cluster(tmp_path, upstream.endpoint, nodes=2, settings=settings) as cluster:
+            clients = [cluster.boto3(number) for number in range(2)]
+            for run in range(CUTS):
+                key, size = f"k{run}", chance.randrange(1, 3 * CHUNK)
+                upstream.sizes[key] = size
+                upstream.cuts[key] = Cut(chance.randrange(min(size, CHUNK)), bool(run % 2), bool(run // 2 % 2))
+                for client in clients:
+                    got = await asyncio.to_thread(read, client, key)
+                    assert isinstance(got, str) or got == body_of(key, 1, 0, size), f"{upstream.cuts[key]} of {size}"
+                    outcomes[got if isinstance(got, str) else "whole"] += 1
+                start = chance.randrange(size)
+                got = await asyncio.to_thread(read, clients[0], key, Range=f"bytes={start}-")
+                assert isinstance(got, str) or got == body_of(key, 1, start, size)
+                upstream.cuts.clear()
+                for client in clients:
+                    assert await asyncio.to_thread(read, client, key) == body_of(key, 1, 0, size)
+            left = [line for node in cluster.nodes for line in fsck(node.cache)]
+    print(f"{CUTS} objects cut {upstream.struck} times: {dict(outcomes)}")
+    assert upstream.struck >= CUTS
+    assert not left
