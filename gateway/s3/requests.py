@@ -71,7 +71,7 @@ class S3Request:
 def split_head(head: bytes) -> tuple[str, bytes, list[tuple[bytes, bytes]]] | None:
     """Method, target and headers of one complete, well-formed, body-less HTTP/1.1 GET or HEAD; None for all else.
 
-    ``head`` must end with its empty line and hold nothing after it. Names are in lower case; values carry no outer space.
+    ``head`` must end with its empty line and hold nothing after it. Names are in lower case; values unpadded.
     """
     lines = head.split(b"\r\n")
     if len(lines) < 4 or lines[-2:] != [b"", b""] or len(head) > HEAD_BYTES_MAX:

@@ -40,11 +40,12 @@ def chunk(size: int, signature: str = "", data: bytes = b"") -> bytes:
 
 def signed_body(pieces: list[bytes], trailers: dict[str, str] | None = None, seed: str = "0" * 64) -> bytes:
     """A body in a signed mode, as a client makes it."""
-    out, previous = b"", seed
+    chunks, previous = [], seed
     for piece in [*pieces, b""]:
         digest = sha256(piece).hexdigest()
         previous = seal(KEY, f"AWS4-HMAC-SHA256-PAYLOAD\n{DATE}\n{SCOPE}\n{previous}\n{EMPTY_SHA256}\n{digest}")
-        out += chunk(len(piece), previous, piece)
+        chunks.append(chunk(len(piece), previous, piece))
+    out = b"".join(chunks)
     if trailers is None:
         return out + b"\r\n"
     lines = "".join(f"{name}:{value}\n" for name, value in trailers.items())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.s3.canonical import parse_amz_date
 from gateway.s3.errors import S3Error
-from gateway.s3.requests import S3Request, parse_request
+from gateway.s3.requests import S3Request, parse_request, split_head
 from gateway.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials
 from gateway.s3.sigv4 import presign as our_presign
 from gateway.s3.sigv4 import sign as our_sign
@@ -137,3 +137,29 @@ def test_no_flipped_character_of_a_presigned_url_is_let_in(data: st.DataObject) 
         return
     good = parse_request("GET", target, [(b"host", b"h:1")], DOMAINS)
     assert (request.bucket, request.key, request.query) == (good.bucket, good.key, good.query)
+
+
+def test_every_byte_of_a_head_that_botocore_signed_counts() -> None:
+    url = "http://h:1/bucket/some%20key?partNumber=1&x-id=GetObject"
+    headers, now = boto_headers("GET", url, TEMPORARY, {"x-amz-checksum-mode": "ENABLED", "Range": "bytes=0-99"})
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"GET {url.removeprefix('http://h:1')} HTTP/1.1\r\n{lines}\r\n".encode()
+
+    def admitted(raw: bytes) -> S3Request | None:
+        split = split_head(raw)
+        try:
+            request = parse_request(*split, DOMAINS) if split else None
+            if request is not None:
+                admit(request, now=now)
+        except S3Error:
+            return None
+        return request
+
+    good = admitted(head)
+    assert good is not None
+    for position in range(len(head)):
+        for bit in (1, 2, 32, 128):
+            request = admitted(head[:position] + bytes([head[position] ^ bit]) + head[position + 1 :])
+            if request is not None:
+                assert (request.bucket, request.key, request.query) == (good.bucket, good.key, good.query)
+                assert request.headers | {"authorization": ""} == good.headers | {"authorization": ""}
