@@ -11,11 +11,12 @@ A member is granted a lease again once it quotes the present standing, which it 
 only after it distrusted everything it knew. So whatever was missed, however often, one distrust mends it; a node that
 just started has quoted nothing and must distrust first; and a granter that lost its memory has other standings.
 
-A member all of whose ports refuse connections is dead: it holds nothing and is not waited for. Its refusal is as good as
-a lease counted from the asking, because a process that starts later counts its own start as a grant to everyone
-(``opened_at``): should it fail to tell somebody, it waits a whole lease. But it may have failed to tell *us*, returned
-and then died: so a refusal only prolongs a lease that still ``holds``; after a gap the node must distrust everything
-before it counts. A node must listen for peers before it takes writes. Sans-IO: the grants of a node are kept by ``leasefile``; what a worker holds is here.
+A member all of whose ports refuse connections is dead: it holds nothing and is not waited for. Its refusal is as good
+as a lease counted from the asking, because a process that starts later counts its own start as a grant to everyone
+(``opened_at``): should it fail to tell somebody, it waits a whole lease. But before it died it may have given up
+telling *us*: so a refusal only prolongs a lease that still ``holds``; after a gap the node must distrust everything
+first. A node must listen for peers before it takes writes. Sans-IO: the grants of a node are kept by ``leasefile``;
+what a worker holds is here.
 """
 
 from __future__ import annotations

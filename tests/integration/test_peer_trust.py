@@ -57,6 +57,27 @@ async def test_a_dead_member_is_neither_waited_for_nor_needed(tmp_path: Path) ->
     await cluster.close()
 
 
+async def test_a_refusal_prolongs_a_lease_but_after_a_gap_the_node_distrusts_first(tmp_path: Path) -> None:
+    cluster = PeerPair(tmp_path)
+    cluster.clock = clock = FakeClock()
+    client = cluster.connect(cluster.members_with(await cluster.serve()), lease_s=5.0)
+    owner = cluster.members.current().nodes[0]
+    await client._keeper._renew(owner)
+    assert cluster.distrusted == 1
+    await cluster.server.close()
+    clock.now += 4.0
+    await client._keeper._renew(owner)  # refused, while the lease holds
+    clock.now += 4.0
+    assert client.trusted()
+    assert cluster.distrusted == 1
+    clock.now += 4.0
+    assert not client.trusted()
+    await client._keeper._renew(owner)  # refused, after a gap: it may have given up telling us, then died
+    assert cluster.distrusted == 2
+    assert client.trusted()
+    await cluster.close()
+
+
 async def test_a_hung_member_is_waited_for_one_lease_and_then_no_more(tmp_path: Path) -> None:
     cluster = PeerPair(tmp_path)
     async with raw_server(nothing) as port:

@@ -98,8 +98,10 @@ class Leases(RuleBasedStateMachine):
     @precondition(lambda self: self.reader_lives)
     @rule()
     def reader_asks_for_a_lease(self) -> None:
-        if self.table is None:
-            self.held.renewed("w", asked_at=self.clock.now, seconds=LEASE_S)  # refused: dead
+        if self.table is None:  # refused: dead
+            if not self.held.holds("w", self.clock.now):
+                self.forget()
+            self.held.renewed("w", asked_at=self.clock.now, seconds=LEASE_S)
         else:
             self.asks.append(Ask(self.clock.now, self.obeyed))
 
