@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from urllib.parse import quote_from_bytes, unquote
 
 import pytest
@@ -18,6 +19,8 @@ from gateway.s3.canonical import (
     format_amz_date,
     is_canonical,
     parse_amz_date,
+    seal,
+    string_to_sign,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -53,6 +56,30 @@ def test_an_escape_is_canonical_exactly_if_it_must_be_one(code: int) -> None:
     spelled, byte = f"%{code:02X}", bytes([code])
     assert is_canonical("/" + spelled, "") == (quote_from_bytes(byte, safe="/~") == spelled)
     assert is_canonical("/", spelled) == (quote_from_bytes(byte, safe="~") == spelled)
+
+
+def test_a_query_as_sent_keeps_its_spelling() -> None:
+    assert canonical_query("b=x/y&a=1+2&c=d=e", as_sent=True) == "a=1+2&b=x/y&c=d=e"
+
+
+def test_the_seal_of_the_documentation() -> None:
+    canonical = canonical_request(
+        "GET",
+        "/test.txt",
+        "",
+        {
+            "host": "examplebucket.s3.amazonaws.com",
+            "range": "bytes=0-9",
+            "x-amz-content-sha256": sha256(b"").hexdigest(),
+            "x-amz-date": "20130524T000000Z",
+        },
+        ["host", "range", "x-amz-content-sha256", "x-amz-date"],
+        sha256(b"").hexdigest(),
+    )
+    told = string_to_sign("20130524T000000Z", "20130524/us-east-1/s3/aws4_request", canonical)
+    assert told.endswith("7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972")
+    key = derived_key("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524", "us-east-1", "s3")
+    assert seal(key, told) == "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
 
 
 def test_one_parameter_may_be_left_out() -> None:

@@ -252,6 +252,14 @@ def test_presigned_urls_begin_and_end() -> None:
         admit(request, now=DOC_TIME + 604801)
 
 
+def test_a_presigned_url_carries_its_session_token() -> None:
+    url = our_presign("GET", "http://127.0.0.1:9000/bucket/a(b", TEMPORARY, region="r", now=DOC_TIME, expires_s=9)
+    target = url.removeprefix("http://127.0.0.1:9000")
+    assert admit(ask("GET", target)).access_key == "temp"
+    assert refusal(ask("GET", target.replace("a(b", "a(c"))) == ("SignatureDoesNotMatch", 403)
+    assert refusal(ask("GET", target.replace("a-token", "b-token"))) == ("InvalidToken", 400)
+
+
 def test_credentials_in_two_places_are_refused() -> None:
     target = "/bucket/key?" + "&".join(f"{name}={value}" for name, value in QUERY.items())
     assert refusal(ask("GET", target, signed())) == ("InvalidArgument", 400)
