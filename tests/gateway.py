@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -44,7 +45,9 @@ class RunningWorker:
 
 
 @asynccontextmanager
-async def running_worker(directory: Path, **sections: dict[str, Any]) -> AsyncIterator[RunningWorker]:
+async def running_worker(
+    directory: Path, *, immutable: bool = False, **sections: dict[str, Any]
+) -> AsyncIterator[RunningWorker]:
     """A worker over a fresh :class:`FakeS3`; ``sections`` are settings (``server={"auth": "none"}``)."""
     port = free_ports(1)
     (directory / "identities.toml").write_text(IDENTITIES)
@@ -60,7 +63,8 @@ async def running_worker(directory: Path, **sections: dict[str, Any]) -> AsyncIt
         }
         for name, values in sections.items():
             document.setdefault(name, {}).update(values)
-        settings = Settings.model_validate(document)
+        rules = {"freshness": [{"mode": "immutable"}]} if immutable else {}
+        settings = Settings.model_validate_json(json.dumps(document | rules))
         meter = WorkerMeter("", 0)
         async with upstream_of(settings, meter.tally) as upstream:
             worker = Worker(settings, Place(0, run_dir, run_dir / "leases"), upstream, meter)
