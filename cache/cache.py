@@ -102,13 +102,13 @@ class Cache:
 
     def held(self, version: ObjectVersion, span: ByteSpan) -> list[FilePiece] | None:
         """The whole span as verified pieces in memory on this node, or None. Never waits."""
-        pieces: list[FilePiece] = []
+        store, pieces = self._ports.store, list[FilePiece]()
         for step in plan_steps(version, span, self._chunk_bytes):
-            reader = self._ports.store.find(step.chunk)
-            if reader is None or len(pieces) == HELD_CHUNKS_MAX or not reader.ready(step.span):
+            reader = store.find_ready(step.chunk, step.span)
+            if reader is None or len(pieces) == HELD_CHUNKS_MAX:
                 return None
             pieces.append(FilePiece(reader, step.span.start, step.span.length, Source.LOCAL))
-            self._ports.store.touch(step.chunk)
+            store.touch(step.chunk)
         self._ports.tally.add(Count.CHUNK_HITS_LOCAL, len(pieces))
         return pieces
 

@@ -8,6 +8,7 @@ version lives where the last one did. A unit is the slice (256 KiB; the last one
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
@@ -53,6 +54,12 @@ class Chunk:
     def placement(self) -> int:
         """The 64-bit point on the ring; the same for every version of the key."""
         return placement_of(ObjectRef(self.version.bucket, self.version.key), self.index)
+
+
+@lru_cache(maxsize=8192)
+def chunk_of(version: ObjectVersion, chunk_bytes: int, index: int) -> Chunk:
+    """The chunk; those asked for again and again are made once. Raises as :class:`Chunk`."""
+    return Chunk(version, chunk_bytes, index)
 
 
 def unit_count(length: int) -> int:

@@ -31,7 +31,7 @@ class FreshnessRule:
 
     def covers(self, ref: ObjectRef) -> bool:
         """Whether the rule speaks of this key."""
-        return fnmatchcase(ref.bucket, self.bucket) and ref.key.startswith(self.prefix)
+        return ref.key.startswith(self.prefix) and (self.bucket == "*" or fnmatchcase(ref.bucket, self.bucket))
 
 
 class Verdict(Enum):
@@ -49,7 +49,10 @@ class Freshness:
 
     def rule_for(self, ref: ObjectRef) -> FreshnessRule:
         """The first rule that covers the key; the last one covers all."""
-        return next(rule for rule in self._rules if rule.covers(ref))
+        for rule in self._rules:
+            if rule.covers(ref):
+                return rule
+        raise AssertionError("unreachable: the last rule covers all")
 
     def judge(self, ref: ObjectRef, entry: Entry, *, now: float, trusted: bool) -> Verdict:
         """Whether ``entry`` may be served at monotonic time ``now``; ``trusted``: every member's lease holds."""

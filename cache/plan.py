@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from cache.chunks import Chunk
+from cache.chunks import Chunk, chunk_of
 from cache.versions import ByteSpan, ObjectVersion
 from cache.views import Owner
 
@@ -36,7 +36,7 @@ def plan_steps(version: ObjectVersion, span: ByteSpan, chunk_bytes: int) -> Iter
     for index in span.chunk_indexes(chunk_bytes):
         start = index * chunk_bytes
         part = ByteSpan(max(span.start - start, 0), min(span.stop - start, chunk_bytes))
-        yield Step(Chunk(version, chunk_bytes, index), part)
+        yield Step(chunk_of(version, chunk_bytes, index), part)
 
 
 def judge_way(owner: Owner, me: Owner) -> Way:

@@ -107,6 +107,10 @@ class Store(Protocol):
         """The chunk, opened; None when the store has no whole copy. Never raises: a failing disk is a miss."""
         ...
 
+    def find_ready(self, chunk: Chunk, span: ByteSpan) -> ChunkReader | None:
+        """The chunk, if ``span`` of it may be sent at once: kept open, verified, in memory. Opens nothing."""
+        ...
+
     def create(self, chunk: Chunk) -> ChunkWriter:
         """Begin a chunk file (blocks: call it in a thread). Raises DiskFull, DiskFailed."""
         ...

@@ -34,6 +34,7 @@ from cache.store.pages import Pages
 from cache.store.readers import OpenReaders
 from cache.store.stored import Desk, OpenFile, StoredChunk
 from cache.tally import Count, Tally
+from cache.versions import ByteSpan
 
 THREADS: Final = 8
 SWEEP_READERS: Final = 64
@@ -91,6 +92,13 @@ class FileStore:
             return None
         if reader is not None:
             self._readers.keep(reader)
+        return reader
+
+    def find_ready(self, chunk: Chunk, span: ByteSpan) -> StoredChunk | None:
+        """The chunk, if it is kept open and ``span`` of it may be sent at once. Opens and reads nothing."""
+        reader = self._readers.find(chunk.id)
+        if reader is None or reader.chunk != chunk or not reader.ready(span) or not self._health.usable(self._now()):
+            return None
         return reader
 
     def create(self, chunk: Chunk) -> FileWriter:

@@ -112,6 +112,10 @@ class MemoryStore:
         self.finds[chunk] += 1
         return None if self.failing else self.chunks.get(chunk)
 
+    def find_ready(self, chunk: Chunk, span: ByteSpan) -> MemoryReader | None:
+        reader = self.find(chunk)
+        return reader if reader is not None and reader.ready(span) else None
+
     def create(self, chunk: Chunk) -> MemoryWriter:
         self.created[chunk] += 1
         self.refuse()
