@@ -15,18 +15,19 @@ from typing import Final
 
 from cache.cache import Cache
 from cache.faults import UpstreamRefused, VersionChanged
-from cache.pieces import Piece, Source
-from cache.versions import ByteSpan, Entry, ObjectRef
+from cache.pieces import Piece
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.ways import Waited
 from gateway.admission import Admitted
 from gateway.s3.answers import Answer
 from gateway.s3.conditions import Verdict, judge_conditions
 from gateway.s3.errors import S3Error
-from gateway.s3.headers import not_modified_headers, read_headers
+from gateway.s3.headers import content_range, not_modified_headers, prepare_headers, read_headers, wants_checksum
 from gateway.s3.ranges import parse_range
 from gateway.s3.requests import S3Request
 
 LOOKUPS_MAX: Final = 3
+PREPARED_MAX: Final = 4096
 Forward = Callable[[Admitted], Awaitable[Answer]]
 
 
@@ -36,6 +37,7 @@ class Reads:
     def __init__(self, cache: Cache, forward: Forward) -> None:
         self._cache = cache
         self._forward = forward
+        self._lines: dict[tuple[bytes, bool], tuple[tuple[tuple[str, str], ...], str]] = {}
 
     def at_once(self, admitted: Admitted) -> Answer | None:
         """The answer, if everything it takes is known and in memory on this node. Never waits. Raises S3Error."""
@@ -43,12 +45,44 @@ class Reads:
         entry = None if admitted.operation.route != "read" else self._cache.known(request.ref)
         if entry is None or not _cacheable(request, entry):
             return None
-        answer, span = judge(request, entry)
+        answer, span = self.judge(request, entry)
         if span is not None and request.method == "GET":
             answer.body = self._cache.held(entry.version, span)
             if answer.body is None:
                 return None
         return answer
+
+    def judge(self, request: S3Request, entry: Entry) -> tuple[Answer, ByteSpan | None]:
+        """The head of the answer, and the span of the version that a GET's body has (None: no body).
+
+        Raises S3Error PreconditionFailed and RangeOutside.
+        """
+        version = entry.version
+        verdict = judge_conditions(request, version.etag, entry.header("last-modified"))
+        if verdict is Verdict.PRECONDITION_FAILED:
+            raise S3Error("PreconditionFailed")
+        if verdict is Verdict.NOT_MODIFIED:
+            return Answer(304, not_modified_headers(entry), None), None
+        asked = parse_range(request.headers["range"]) if "range" in request.headers else None
+        span = None if asked is None or verdict is Verdict.IGNORE_RANGE else asked.resolve(version.size)
+        status, length = (200, version.size) if span is None else (206, span.length)
+        if request.query:
+            answer = Answer(status, read_headers(entry, request, span), length)
+        else:
+            headers = [] if span is None else [content_range(span, version.size)]
+            answer = Answer(status, headers, length, prepared=self._prepared(request, entry, span))
+        return answer, _whole(version) if span is None else span
+
+    def _prepared(self, request: S3Request, entry: Entry, span: ByteSpan | None) -> str:
+        """The entry's header lines, rendered once for as long as the catalog keeps the entry as it is."""
+        checksum = wants_checksum(request, span)
+        key = entry.version.identity, checksum
+        kept = self._lines.get(key)
+        if kept is None or kept[0] is not entry.headers:
+            if len(self._lines) >= PREPARED_MAX:
+                self._lines.clear()
+            kept = self._lines[key] = entry.headers, prepare_headers(entry, checksum=checksum)
+        return kept[1]
 
     async def answer(self, admitted: Admitted, waited: Waited) -> Answer:
         """The answer, its first byte at hand. Raises S3Error and faults."""
@@ -67,7 +101,7 @@ class Reads:
         entry = await self._cache.entry(request.ref)
         if not _cacheable(request, entry):
             return await self._forward(admitted)
-        answer, span = judge(request, entry)
+        answer, span = self.judge(request, entry)
         if span is not None and request.method == "GET":
             pieces = self._cache.read(entry.version, span, waited)
             first = await anext(pieces)
@@ -89,23 +123,8 @@ class Reads:
                 raise
 
 
-def judge(request: S3Request, entry: Entry) -> tuple[Answer, ByteSpan | None]:
-    """The head of the answer, and the span of the version that a GET's body has (None: no body).
-
-    Raises S3Error PreconditionFailed and RangeOutside.
-    """
-    version = entry.version
-    verdict = judge_conditions(request, version.etag, entry.header("last-modified"))
-    if verdict is Verdict.PRECONDITION_FAILED:
-        raise S3Error("PreconditionFailed")
-    if verdict is Verdict.NOT_MODIFIED:
-        return Answer(304, not_modified_headers(entry), None), None
-    asked = parse_range(request.headers["range"]) if "range" in request.headers else None
-    if asked is None or verdict is Verdict.IGNORE_RANGE:
-        whole = ByteSpan(0, version.size) if version.size else None
-        return Answer(200, read_headers(entry, request, None), version.size, source=Source.LOCAL), whole
-    span = asked.resolve(version.size)
-    return Answer(206, read_headers(entry, request, span), span.length, source=Source.LOCAL), span
+def _whole(version: ObjectVersion) -> ByteSpan | None:
+    return ByteSpan(0, version.size) if version.size else None
 
 
 def _cacheable(request: S3Request, entry: Entry) -> bool:

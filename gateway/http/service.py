@@ -26,6 +26,7 @@ from gateway.meter.counters import ClientMeter, WorkerMeter
 from gateway.reads import Reads
 from gateway.s3.answers import Answer
 from gateway.s3.errors import S3Error, answer_for
+from gateway.s3.headers import render_lines
 from gateway.s3.requests import S3Request
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 UNIDENTIFIED: Final = "unidentified"
-_HEAD_CONTROLS: Final = dict.fromkeys((*range(9), *range(10, 32), 127))
+_LENGTHLESS: Final = frozenset({204, 304})
 
 
 @dataclass(slots=True)
@@ -144,17 +145,20 @@ class Service:
             structlog.get_logger().error("reply broke off", request_id=reply.request_id, exc_info=error)
 
     def _head(self, answer: Answer, request_id: str, *, close: bool, chunked: bool) -> bytes:
-        lines = [f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, '')}", f"date: {self._now()}"]
-        lines += [f"{name}: {value.translate(_HEAD_CONTROLS)}" for name, value in answer.headers]
-        if not any(name == "x-amz-request-id" for name, _ in answer.headers):
-            lines += [f"x-amz-request-id: {request_id}", f"x-amz-id-2: {request_id}"]
+        status, headers = answer.status, answer.headers
+        lines = render_lines(headers) if headers else ""
+        if not any(name == "x-amz-request-id" for name, _ in headers):
+            lines += f"x-amz-request-id: {request_id}\r\nx-amz-id-2: {request_id}\r\n"
         if chunked:
-            lines.append("transfer-encoding: chunked")
-        elif answer.length is not None and answer.status not in {204, 304}:
-            lines.append(f"content-length: {answer.length}")
+            lines += "transfer-encoding: chunked\r\n"
+        elif answer.length is not None and status not in _LENGTHLESS:
+            lines += f"content-length: {answer.length}\r\n"
         if close:
-            lines.append("connection: close")
-        return ("\r\n".join(lines) + "\r\nserver: forebay\r\n\r\n").encode("utf-8", "surrogateescape")
+            lines += "connection: close\r\n"
+        return (
+            f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\ndate: {self._now()}\r\n"
+            f"{answer.prepared}{lines}server: forebay\r\n\r\n"
+        ).encode("utf-8", "surrogateescape")
 
     def _now(self) -> str:
         second = int(time.time())

@@ -1,9 +1,10 @@
 """An answer to an S3 request, before anybody has rendered or sent it.
 
 ``reads`` and ``forward`` make answers, ``gateway/http`` sends them. ``headers`` are end-to-end ones, in the order in
-which they go out; Date, Connection, Content-Length or Transfer-Encoding, and the request ids are added when the head
-is rendered. ``length`` is the body's exact length in bytes (of a HEAD's answer too); None means that it is not known
-(a body then goes out chunked; an answer without one has no length). A body that ends early raises; it never just ends.
+which they go out; ``prepared`` are lines that are rendered already and go before them. Date, Connection, Content-Length
+or Transfer-Encoding, and the request ids are added when the head is rendered. ``length`` is the body's exact length in
+bytes (of a HEAD's answer too); None means that it is not known (a body then goes out chunked; an answer without one has
+no length). A body that ends early raises; it never just ends.
 """
 
 from __future__ import annotations
@@ -23,3 +24,4 @@ class Answer:
     length: int | None = 0
     body: bytes | Sequence[Piece] | AsyncGenerator[Piece, None] | None = None
     source: Source = Source.LOCAL
+    prepared: str = ""

@@ -47,6 +47,7 @@ _PRESIGNED: Final = frozenset(
     }
 )  # fmt: skip
 _CHECKSUM: Final = "x-amz-checksum-"
+_NO_CONTROLS: Final = dict.fromkeys((*range(9), *range(10, 32), 127))
 _CONTROLS: Final = frozenset(map(chr, [*range(9), *range(10, 32), 127]))
 
 
@@ -62,7 +63,7 @@ def read_headers(entry: Entry, request: S3Request, span: ByteSpan | None) -> Hea
     Raises S3Error InvalidRequest for ``response-*`` parameters of an unsigned request, InvalidArgument for their
     unsendable values.
     """
-    if _wants_checksum(request, span):
+    if wants_checksum(request, span):
         headers = list(entry.headers)
     else:
         headers = [pair for pair in entry.headers if not pair[0].startswith(_CHECKSUM)]
@@ -72,8 +73,37 @@ def read_headers(entry: Entry, request: S3Request, span: ByteSpan | None) -> Hea
         headers = _overridden(headers, request)
     headers.append(("accept-ranges", "bytes"))
     if span is not None:
-        headers.append(("content-range", f"bytes {span.start}-{span.stop - 1}/{entry.version.size}"))
+        headers.append(content_range(span, entry.version.size))
     return headers
+
+
+def prepare_headers(entry: Entry, *, checksum: bool) -> str:
+    """The lines of an answer with the entry's headers, as ``read_headers`` has them for a request without parameters.
+
+    They are the same for every such request, so a server may keep them. Content-Range is not among them.
+    """
+    request = S3Request("GET", b"", b"", {"x-amz-checksum-mode": "ENABLED"} if checksum else {}, "", "", {}, "")
+    return render_lines(read_headers(entry, request, None))
+
+
+def render_lines(headers: Iterable[tuple[str, str]]) -> str:
+    """Header lines, each with its CRLF; control characters in values are dropped, so that a line stays one."""
+    return "".join([f"{name}: {value.translate(_NO_CONTROLS)}\r\n" for name, value in headers])
+
+
+def wants_checksum(request: S3Request, span: ByteSpan | None) -> bool:
+    """Whether a checksum of the whole object may go out: it is asked for, and the answer is about the whole object."""
+    if span is not None or "range" in request.headers or "partNumber" in request.query:
+        return False
+    mode = request.headers.get("x-amz-checksum-mode", "")
+    if not mode and request.query:
+        mode = request.query.get("x-amz-checksum-mode", "") or request.query.get("X-Amz-Checksum-Mode", "")
+    return mode.upper() == "ENABLED"
+
+
+def content_range(span: ByteSpan, size: int) -> tuple[str, str]:
+    """The Content-Range header of a 206."""
+    return "content-range", f"bytes {span.start}-{span.stop - 1}/{size}"
 
 
 def not_modified_headers(entry: Entry) -> Headers:
@@ -117,15 +147,6 @@ def without_aws_chunked(content_encoding: str) -> str:
 def _connection(headers: Iterable[tuple[str, str]]) -> set[str]:
     """The names that a Connection header declares hop-by-hop."""
     return {one.strip().lower() for name, value in headers if name == "connection" for one in value.split(",")}
-
-
-def _wants_checksum(request: S3Request, span: ByteSpan | None) -> bool:
-    if span is not None or "range" in request.headers or "partNumber" in request.query:
-        return False
-    mode = request.headers.get("x-amz-checksum-mode", "")
-    if not mode and request.query:
-        mode = request.query.get("x-amz-checksum-mode", "") or request.query.get("X-Amz-Checksum-Mode", "")
-    return mode.upper() == "ENABLED"
 
 
 def _overridden(headers: Headers, request: S3Request) -> Headers:
