@@ -169,8 +169,10 @@ def _run(console: Console, options: Options, state: Path) -> int:
     with serve_bucket(state) as bucket:
         with stage(console, "upload to the bucket", sum(file.cost for file in files)) as tick:
             manifest = upload(bucket, files, tick)
+        began_s = time.monotonic()
         with serve_nodes(nodes, bucket, options.load, state):
-            console.print(f"{len(nodes)} nodes with {options.workers} workers each are ready", highlight=False)
+            ready = f"{len(nodes)} nodes with {options.workers} workers each are ready"
+            console.print(f"{ready} after {time.monotonic() - began_s:.1f} s", highlight=False)
             passes = _read_all(console, nodes, manifest)
             console.print(passes_table(passes, len(nodes), options.load))
             faults = judge(passes)

@@ -170,7 +170,7 @@ def _note(into: Pass, objects: int, received_bytes: int, faults: list[str]) -> N
 def _side_by_side(work: Callable[[T], None], items: Iterable[T], threads: int) -> None:
     """``work`` on every item, in threads; the first error ends it.
 
-    Threads that are in the middle of a read then end by themselves, once the nodes are gone: nobody waits for them here.
+    Threads that are in the middle of a read then end by themselves, once the nodes are gone: nobody waits for them.
     """
     executor = ThreadPoolExecutor(threads)
     try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from gateway.client.endpoint import Gateway, Place, find_place, split_location
+from gateway.client.endpoint import Gateway, Place, find_gateway, find_place, split_location
 from gateway.client.reader import Reader
 from gateway.client.shards import Sample, order_shards, read_samples, share_of, shuffled
 
@@ -50,7 +50,7 @@ class ObjectDataset(MapStyle):
         self.bucket, self.prefix = split_location(location)
         self.transform = transform
         self.match = match
-        self.reader = Reader(gateway)
+        self.reader = Reader(gateway or default_gateway())
         self._keys: list[str] | None = None
 
     @property
@@ -113,7 +113,7 @@ class ShardDataset(IterableStyle):
         self.shuffle_samples = shuffle_samples
         self.parts_ahead = parts_ahead
         self.place = place
-        self.reader = Reader(gateway)
+        self.reader = Reader(gateway or default_gateway())
         self._shards: list[str] | None = None
         self._epoch = 0
 
@@ -157,12 +157,22 @@ def list_keys(reader: Reader, bucket: str, prefix: str, match: str = "*") -> lis
     return [key for key in listed if not key.endswith("/") and fnmatchcase(key, match)]
 
 
+def default_gateway() -> Gateway:
+    """The gateway that the environment names, told this process's rank where torch.distributed knows it."""
+    place = _distributed_place()
+    return find_gateway(os.environ, rank=None if place is None else str(place.rank))
+
+
 def current_place() -> Place:
     """This process's rank: torch.distributed's where that is running, else the environment's."""
+    return _distributed_place() or find_place(os.environ)
+
+
+def _distributed_place() -> Place | None:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return Place(distributed.get_rank(), distributed.get_world_size())
-    return find_place(os.environ)
+    return None
 
 
 def _worker() -> tuple[int, int]:

@@ -134,6 +134,19 @@ def test_the_place_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert current_place() == Place(1, 2)
 
 
+def test_the_rank_comes_from_the_process_group(fake: FakeS3, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("torch.distributed", reason="torch is not installed")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", gateway.endpoint)
+    monkeypatch.setenv("RANK", "9")
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        assert current_place() == Place(0, 1)
+        assert ObjectDataset("s3://b/").reader.gateway.rank == "0"
+    finally:
+        distributed.destroy_process_group()
+    assert ObjectDataset("s3://b/").reader.gateway.rank == "9"
+
+
 def _identity(batch: list[Any]) -> list[Any]:
     return batch
 
