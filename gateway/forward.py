@@ -26,7 +26,7 @@ from gateway.s3.answers import Answer
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import forward_response_headers, strip_presigned
 from gateway.s3.operations import Operation, Permission
-from gateway.s3.requests import S3Request
+from gateway.s3.requests import S3Request, copy_source, render_copy_source
 from gateway.s3.sigv4 import Authenticated
 from gateway.s3.xml import DELETE_BYTES_MAX, parse_delete_objects
 from gateway.uploads import RequestBody, Upload, open_upload, read_document
@@ -194,12 +194,15 @@ def _answer(exchange: Exchange, body: bytes | ForwardedBody | None) -> Answer:
 def outgoing_of(request: S3Request, upload: Upload) -> Outgoing:
     """The request as upstream gets it. Raises S3Error InvalidArgument for an unsendable hoisted header."""
     hoisted, raw_query = _hoisted(request)
+    headers = {**hoisted, **upload.headers}
+    if (source := copy_source(request)) is not None:
+        headers["x-amz-copy-source"] = render_copy_source(source)  # as it was authorised, whoever decodes it
     return Outgoing(
         request.method,
         request.bucket,
         _spelled(_tail_of(request)),
         _spelled(raw_query),
-        {**hoisted, **upload.headers},
+        headers,
         upload if upload.stream is not None else None,
         upload.length,
         upload.payload_hash,

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, Protocol, Self
 
-from typing_extensions import override
-
 from gateway.s3.awschunked import (
     ChunkedDecoder,
     announced_trailers,
@@ -51,19 +49,6 @@ class RequestBody(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The bytes, in pieces; once."""
         ...
-
-
-class _Unverified(ChunkedDecoder):
-    """For a gateway that asks nobody who they are: chunk signatures are parsed, and stand for nothing."""
-
-    @override
-    def _verify(self, payload_hash: str) -> None:
-        """Whatever it is, it will do."""
-
-    @override
-    def _finish(self, out: list[bytes]) -> None:
-        self._signed = False
-        super()._finish(out)
 
 
 @dataclass(slots=True)
@@ -197,8 +182,7 @@ def _checkable(headers: Mapping[str, str], operation: Operation) -> dict[str, st
 
 
 def _decoder_of(stated: _Stated) -> ChunkedDecoder:
-    kind = ChunkedDecoder if stated.verified else _Unverified
-    return kind(stated.auth, stated.length, stated.trailers)
+    return ChunkedDecoder(stated.auth, stated.length, stated.trailers, verify=stated.verified)
 
 
 def _pieces(stated: _Stated, body: RequestBody | None, decoder: ChunkedDecoder | None = None) -> AsyncIterator[bytes]:

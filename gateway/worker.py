@@ -85,7 +85,7 @@ class SystemClock:
 class Host:
     """What this worker does for peers that ask; implements :class:`cache.ports.PeerHost`."""
 
-    def __init__(self, ways: Ways, cache: Cache, status: Path, lease_s: Callable[[], float]) -> None:
+    def __init__(self, ways: Ways, cache: Cache, status: Path, lease_s: float) -> None:
         self._ways = ways
         self._cache = cache
         self._status = status
@@ -100,8 +100,8 @@ class Host:
         self._cache.forget(refs)
 
     def grant(self, node_id: str) -> float:  # noqa: ARG002 - the port's signature: all members are granted alike
-        """How long a lease may hold; none while this worker drains."""
-        return self._lease_s()
+        """How long a lease may hold; also while this worker drains, since it can still tell of its writes."""
+        return self._lease_s
 
     def status(self) -> bytes:
         """The document that the node process wrote last."""
@@ -135,7 +135,7 @@ class Worker:
         self._ways, self._cache = self._build_cache(upstream)
         self._service = self._build_service(Forwarder(upstream, self._cache.invalidate))
         self._peer_server = PeerServer(
-            Host(self._ways, self._cache, place.run_dir / "status.json", self._lease_s),
+            Host(self._ways, self._cache, place.run_dir / "status.json", settings.cluster.lease_s),
             node_id=self._me.node_id,
             members=self._members,
             secret=self._secret,
@@ -146,9 +146,6 @@ class Worker:
     @property
     def _secret(self) -> bytes:
         return self._settings.cluster.secret.get_secret_value().encode()
-
-    def _lease_s(self) -> float:
-        return 0.0 if self._service.draining else self._settings.cluster.lease_s
 
     def _build_store(self) -> tuple[FileStore, LmdbCatalog]:
         cache, tally = self._settings.cache, self._meter.tally

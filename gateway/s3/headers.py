@@ -47,14 +47,19 @@ _PRESIGNED: Final = frozenset(
     }
 )  # fmt: skip
 _CHECKSUM: Final = "x-amz-checksum-"
+_CORS: Final = "access-control-"
 _NO_CONTROLS: Final = dict.fromkeys((*range(9), *range(10, 32), 127))
 _CONTROLS: Final = frozenset(map(chr, [*range(9), *range(10, 32), 127]))
 
 
 def entry_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """What of an upstream HEAD's headers belongs to the object, names in lower case, in their order."""
+    """What of an upstream HEAD's headers belongs to the object, names in lower case, in their order.
+
+    What upstream said to the one who asked (CORS among it) does not: a request with an Origin is forwarded.
+    """
     low = [(name.lower(), value) for name, value in headers]
-    return tuple(pair for pair in low if pair[0] not in _NOT_OF_THE_OBJECT | _connection(low))
+    dropped = _NOT_OF_THE_OBJECT | _connection(low)
+    return tuple(pair for pair in low if pair[0] not in dropped and not pair[0].startswith(_CORS))
 
 
 def read_headers(entry: Entry, request: S3Request, span: ByteSpan | None) -> Headers:

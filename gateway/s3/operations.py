@@ -145,6 +145,7 @@ _UPSTREAM_DECIDES: Final = (
     "x-amz-server-side-encryption-customer-key-md5",
     "x-amz-expected-bucket-owner",
     "x-amz-request-payer",
+    "origin",
 )
 """With one of these, as a header or a parameter, the answer depends on more than the object: never from the cache."""
 
