@@ -45,6 +45,8 @@ class BenchOptions:
     clear: bool
     json_path: str
     png_path: str
+    html_path: str
+    server_pids: tuple[int, ...]
     quiet: bool
 
 
@@ -84,6 +86,8 @@ def _options(found: argparse.Namespace, environ: Mapping[str, str]) -> BenchOpti
         clear=not (found.noclear or found.noprepare),
         json_path=found.json or "",
         png_path=found.png or "",
+        html_path=found.html or "",
+        server_pids=found.server_pid,
         quiet=found.quiet,
     )
 
@@ -164,6 +168,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _pids(text: str) -> tuple[int, ...]:
+    return tuple(_count(word) for word in text.split(","))
+
+
 class _Parser(argparse.ArgumentParser):
     """Complains in one line, without the page of usage before it."""
 
@@ -226,4 +234,6 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     add("--target", type=_rate, default=7e9, metavar="RATE", help="per GPU (default: 7GB/s)")
     add("--json", metavar="FILE", help="write the result, with the machine's facts")
     add("--png", metavar="FILE", help="draw throughput over time")
+    add("--html", metavar="FILE", help="write a report that needs no other file")
+    add("--server-pid", type=_pids, default=(), metavar="PID,…", help="the server's processes here: cost per request")
     add("--quiet", action="store_true", help="no progress bar")
