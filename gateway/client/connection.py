@@ -9,6 +9,7 @@ Not thread-safe: the pool hands a connection to one thread.
 
 from __future__ import annotations
 
+import io
 import socket
 import ssl
 import weakref
@@ -85,9 +86,9 @@ class Connection:
             return self._receive_chunks(bytes_max) if self._head.chunked else self._receive_to_end(bytes_max)
         if self._left > bytes_max:
             raise ConnectionLost(f"body of {self._left} bytes, at most {bytes_max} expected", answered=True)
-        body = bytearray(self._left)
-        self.receive_into(memoryview(body))
-        return bytes(body)
+        body = blank(self._left)
+        self.receive_into(body.getbuffer())
+        return body.getvalue()
 
     def close(self) -> None:
         """Close the socket (this process's share of it: after a fork the parent's lives on)."""
@@ -162,6 +163,14 @@ class Connection:
             except ConnectionLost:
                 return self._rest
         raise ConnectionLost(f"body over {bytes_max} bytes", answered=True)
+
+
+def blank(size: int) -> io.BytesIO:
+    """``size`` bytes to be received into through ``getbuffer()`` and then taken by ``getvalue()``.
+
+    No copy is made once the buffer has been let go of.
+    """
+    return io.BytesIO(bytes(size))
 
 
 def _connect(gateway: Gateway) -> socket.socket:

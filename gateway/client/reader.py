@@ -12,13 +12,14 @@ wait for parts, parts wait for nobody, so they must not share threads.
 from __future__ import annotations
 
 import copyreg
+import io
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final, TypeVar
 
-from gateway.client.connection import Connection, ConnectionLost
+from gateway.client.connection import Connection, ConnectionLost, blank
 from gateway.client.endpoint import Gateway, find_gateway
 from gateway.client.errors import ObjectChanged, RangeOutside
 from gateway.client.listing import ObjectInfo, Page, list_request, parse_buckets, parse_page
@@ -102,8 +103,11 @@ class Reader:
 
         At most ``parts_ahead + 2`` parts are in memory. Raises what :meth:`read` raises, here and while reading.
         """
-        first, head = self._first_part(bucket, key, 0, self.part_bytes)
-        info = _info(key, head)
+        try:
+            first, head = self._pool.call(_ranged(bucket, key, 0, self.part_bytes), _receiver(0, self.part_bytes))
+            info = _info(key, head)
+        except RangeOutside:
+            first, info = self._nothing(bucket, key, 0), ObjectInfo(key, 0)
 
         def fetch(start: int) -> Future[bytes]:
             stop = min(start + self.part_bytes, info.size)
@@ -149,14 +153,22 @@ class Reader:
         if stop is not None and stop <= start:
             return b""
         first_stop = start + self.part_bytes if stop is None else min(stop, start + self.part_bytes)
-        first, head = self._first_part(bucket, key, start, first_stop, etag)
-        end = _size(head) if stop is None else min(stop, _size(head))
-        if start + len(first) >= end:
-            return first
-        whole = bytearray(end - start)
-        whole[: len(first)] = first
-        self._read_parts(bucket, key, memoryview(whole), len(first), start, head)
-        return bytes(whole)
+
+        def receive(link: Connection, head: Head) -> tuple[io.BytesIO, int, Head]:
+            count = _body_length(head, start, first_stop - start)
+            end = _size(head) if stop is None else min(stop, _size(head))
+            whole = blank(end - start)
+            link.receive_into(whole.getbuffer()[:count])
+            return whole, count, head
+
+        try:
+            whole, done, head = self._pool.call(_ranged(bucket, key, start, first_stop, etag), receive)
+        except RangeOutside:
+            return self._nothing(bucket, key, start)
+        with whole.getbuffer() as view:
+            if done < len(view):
+                self._read_parts(bucket, key, view, done, start, head)
+        return whole.getvalue()
 
     def _read_into_once(self, bucket: str, key: str, view: memoryview, start: int) -> int:
         part = view[: self.part_bytes]
@@ -169,23 +181,17 @@ class Reader:
         try:
             first, head = self._pool.call(_ranged(bucket, key, start, start + len(part)), receive)
         except RangeOutside:
-            if self.head(bucket, key).size == start:
-                return 0
-            raise
+            return len(self._nothing(bucket, key, start))
         count = min(len(view), _size(head) - start)
         if first < count:
             self._read_parts(bucket, key, view[:count], first, start, head)
         return count
 
-    def _first_part(self, bucket: str, key: str, start: int, stop: int, etag: str = "") -> tuple[bytes, Head]:
-        """Bytes [start, stop) of the current version (or of ``etag``); a 416 is no error for an empty object."""
-        try:
-            return self._pool.call(_ranged(bucket, key, start, stop, etag), _receiver(start, stop))
-        except RangeOutside:
-            head = self._pool.call(Request("HEAD", bucket, key), lambda _, head: head)
-            if start == 0 and head.length == 0:
-                return b"", head
-            raise
+    def _nothing(self, bucket: str, key: str, start: int) -> bytes:
+        """For a 416: no bytes are right for an object that is empty, an error for any other. Raises the 416 again."""
+        if start == 0 and self.head(bucket, key).size == 0:
+            return b""
+        raise  # noqa: PLE0704  (called while the 416 is handled)
 
     def _read_parts(self, bucket: str, key: str, view: memoryview, done: int, start: int, head: Head) -> None:
         """Fill ``view[done:]``, which is the object from ``start + done`` on, with the version that ``head`` names."""

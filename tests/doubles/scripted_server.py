@@ -23,7 +23,7 @@ class ScriptedServer:
     def __init__(self, scripts: Sequence[Sequence[bytes]]) -> None:
         self._scripts = list(scripts)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads: list[threading.Thread] = []
+        self._accepters: list[threading.Thread] = []
         self._talkers: list[threading.Thread] = []
         self._links: list[socket.socket] = []
         self.requests: list[list[bytes]] = []
@@ -34,7 +34,7 @@ class ScriptedServer:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
-        self._start(self._accept)
+        self._start(self._accepters, self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,18 +43,17 @@ class ScriptedServer:
         for link in self._links:
             with suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
+        for thread in [*self._accepters, *self._talkers]:
             thread.join(10)
 
     def closed(self, number: int) -> None:
         """Return once connection ``number``, whose script ends with HANG_UP, is closed on this side."""
         self._talkers[number].join(10)
 
-    def _start(self, work: Callable[..., None], *given: object) -> threading.Thread:
+    def _start(self, into: list[threading.Thread], work: Callable[..., None], *given: object) -> None:
         thread = threading.Thread(target=work, args=given)
-        self._threads.append(thread)
+        into.append(thread)  # before it runs: a test may ask for it at once
         thread.start()
-        return thread
 
     def _accept(self) -> None:
         for script in self._scripts:
@@ -64,7 +63,7 @@ class ScriptedServer:
                 return
             self._links.append(link)
             self.requests.append([])
-            self._talkers.append(self._start(self._talk, link, script, self.requests[-1]))
+            self._start(self._talkers, self._talk, link, script, self.requests[-1])
 
     def _talk(self, link: socket.socket, script: Sequence[bytes], requests: list[bytes]) -> None:
         with suppress(OSError), link, link.makefile("rb") as lines:  # a client may leave at any time
