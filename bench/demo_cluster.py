@@ -22,11 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.servers.child import Listening, ServerFailed, free_port, running
+from bench.servers.child import Listening, ServerFailed, running
 from bench.servers.rclone import find_rclone
 
 BUCKET: Final = "demo"
+PORT_MIN: Final = 10_000
 READY_S_MAX: Final = 30.0
+_PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _POLL_S: Final = 0.1
 _ASK_S_MAX: Final = 10.0
 
@@ -84,16 +86,23 @@ class Load:
 
 def plan_nodes(count: int, workers: int) -> list[DemoNode]:
     """Names, free ports and fresh keys for ``count`` nodes."""
+    each = 2 + workers
+    first = free_ports(count * each)
     return [
-        DemoNode(f"node-{number}", free_port(), free_port(), free_ports(workers), workers, Keys.fresh(f"rank{number}"))
-        for number in range(1, count + 1)
+        DemoNode(f"node-{place + 1}", port, port + 1, port + 2, workers, Keys.fresh(f"rank{place}"))
+        for place, port in enumerate(range(first, first + count * each, each))
     ]
 
 
 def free_ports(count: int) -> int:
-    """The first of ``count`` neighbouring TCP ports that nobody has now. Raises ServerFailed."""
+    """The first of ``count`` neighbouring TCP ports that nobody has now. Raises ServerFailed.
+
+    They lie below the range out of which the kernel takes ports for outgoing connections, of which the demo makes
+    thousands before the last node listens.
+    """
+    ceiling = _outgoing_from() - count
     for _ in range(100):
-        first = free_port()
+        first = PORT_MIN + secrets.randbelow(ceiling - PORT_MIN)
         with ExitStack() as probes:
             try:
                 for port in range(first, first + count):
@@ -102,6 +111,14 @@ def free_ports(count: int) -> int:
                 continue
             return first
     raise ServerFailed(f"no {count} neighbouring ports are free")
+
+
+def _outgoing_from() -> int:
+    """The first port that the kernel gives to outgoing connections."""
+    try:
+        return max(int(_PORT_RANGE.read_text().split()[0]), 2 * PORT_MIN)
+    except (OSError, ValueError, IndexError):
+        return 32768
 
 
 def render_config(node: DemoNode, nodes: Sequence[DemoNode], bucket: Bucket, state: Path, secret: str) -> str:
@@ -157,7 +174,7 @@ def serve_bucket(state: Path) -> Iterator[Bucket]:
 
 
 def _bucket_server(data: Path, state: Path, keys: Keys) -> AbstractContextManager[Listening]:
-    port = free_port()
+    port = free_ports(1)
     try:
         command = [find_rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", os.devnull, str(data)]
     except ServerFailed:
