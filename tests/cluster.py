@@ -14,6 +14,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -32,6 +33,8 @@ ACCESS_KEY = "FOREBAYTESTKEY"
 SECRET_KEY = "forebay-test-secret-key"
 CLUSTER_SECRET = "0123456789abcdef0123456789abcdef"
 START_S_MAX = 30.0
+_PORTS = (12_000, 32_000)
+_given: set[int] = set()
 
 IDENTITIES = f"""
 [[identity]]
@@ -59,16 +62,19 @@ allow = ["read", "list"]
 
 
 def free_ports(count: int) -> int:
-    """The first of ``count`` successive free ports."""
+    """The first of ``count`` successive free ports, none of which this process has had before.
+
+    They lie below the range that the kernel gives to outgoing connections, which would take them again meanwhile.
+    """
     while True:
-        with ExitStack() as stack:
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            with suppress(OSError, OverflowError):
-                for number in range(port + 1, port + count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-                return port
+        first = random.randrange(*_PORTS)
+        wanted = range(first, first + count)
+        with ExitStack() as stack, suppress(OSError):
+            for number in wanted:
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            if _given.isdisjoint(wanted):
+                _given.update(wanted)
+                return first
 
 
 class Node:
