@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
 from cache.budgets import Budget
+from cache.chunks import chunk_of
 from cache.faults import UpstreamBusy, UpstreamUnreachable
 from cache.freshness import Freshness, Verdict
 from cache.pieces import FilePiece, Piece, Source
@@ -102,8 +103,12 @@ class Cache:
 
     def held(self, version: ObjectVersion, span: ByteSpan) -> list[FilePiece] | None:
         """The whole span as verified pieces in memory on this node, or None. Never waits."""
-        store, pieces = self._ports.store, list[FilePiece]()
-        for step in plan_steps(version, span, self._chunk_bytes):
+        store, pieces, chunk_bytes = self._ports.store, list[FilePiece](), self._chunk_bytes
+        if span.stop <= chunk_bytes:
+            steps: Iterable[Step] = (Step(chunk_of(version, chunk_bytes, 0), span),)
+        else:
+            steps = plan_steps(version, span, chunk_bytes)
+        for step in steps:
             reader = store.find_ready(step.chunk, step.span)
             if reader is None or len(pieces) == HELD_CHUNKS_MAX:
                 return None

@@ -32,7 +32,7 @@ class Cause(IntEnum):
     CLIENT = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FilePiece:
     """``length`` bytes at ``offset`` of a chunk file's payload."""
 

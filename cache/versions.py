@@ -8,7 +8,9 @@ an :class:`Entry`, which names a version. Spans are half-open; HTTP's inclusive 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from typing_extensions import override
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 
@@ -18,8 +20,7 @@ def _spelled(*fields: str) -> bytes:
     return b"".join(len(raw).to_bytes(4, "big") + raw for raw in raws)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
+class ObjectRef(NamedTuple):
     """A key as a client names it. ``version_id`` is empty when the current version is meant."""
 
     bucket: str
@@ -57,6 +58,10 @@ class ObjectVersion:
             raise ValueError(f"no such size: {self.size}")
         spelled = _spelled(self.origin, self.bucket, self.key, self.version_id, self.etag, str(self.size))
         object.__setattr__(self, "identity", xxh3_128_digest(spelled))
+
+    @override
+    def __hash__(self) -> int:
+        return hash(self.identity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,10 +66,15 @@ class Identity:
     gpus: int = 0
     target: float | None = None
     grants: tuple[Grant, ...] = ()
+    everywhere: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        unlimited = [grant.allow for grant in self.grants if "*" in grant.buckets and "" in grant.prefixes]
+        object.__setattr__(self, "everywhere", frozenset().union(*unlimited))
 
     def may(self, permission: Permission, bucket: str, key: str) -> bool:
         """Whether the holder may "read", "write" (a key), "list" (a prefix; bucket ``*``: all buckets), "visit"."""
-        return any(grant.covers(permission, bucket, key) for grant in self.grants)
+        return permission in self.everywhere or any(grant.covers(permission, bucket, key) for grant in self.grants)
 
 
 class Identities:

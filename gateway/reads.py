@@ -20,7 +20,7 @@ from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.ways import Waited
 from gateway.admission import Admitted
 from gateway.s3.answers import Answer
-from gateway.s3.conditions import Verdict, judge_conditions
+from gateway.s3.conditions import Verdict, is_conditional, judge_conditions
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import content_range, not_modified_headers, prepare_headers, read_headers, wants_checksum
 from gateway.s3.ranges import parse_range
@@ -58,7 +58,9 @@ class Reads:
         Raises S3Error PreconditionFailed and RangeOutside.
         """
         version = entry.version
-        verdict = judge_conditions(request, version.etag, entry.header("last-modified"))
+        verdict = Verdict.PROCEED
+        if is_conditional(request):
+            verdict = judge_conditions(request, version.etag, entry.header("last-modified"))
         if verdict is Verdict.PRECONDITION_FAILED:
             raise S3Error("PreconditionFailed")
         if verdict is Verdict.NOT_MODIFIED:

@@ -25,7 +25,7 @@ from gateway.http.body import Sending, send_answer
 from gateway.http.service import Reply, Service
 from gateway.meter.counters import ClientMeter
 from gateway.s3.errors import S3Error
-from gateway.s3.requests import HEAD_BYTES_MAX, parse_request, split_head
+from gateway.s3.requests import HEAD_BYTES_MAX, read_head, request_of
 
 END: Final = b"\r\n\r\n"
 PIPELINED_BYTES_MAX: Final = 256 * 1024
@@ -90,12 +90,12 @@ class Connection(RequestHandler):
     def _answer_at_once(self, head: bytes) -> bool:
         """Parse, admit, look up and send, if all that takes no waiting; whether the answer is on its way."""
         service, sender, transport = self.service, self.sender, self.transport
-        split = split_head(head)
-        if split is None or sender is None or transport is None or transport.get_write_buffer_size():
+        read = read_head(head)
+        if read is None or sender is None or transport is None or transport.get_write_buffer_size():
             return False
         began = time.monotonic()
         try:
-            request = parse_request(*split, service.domains)
+            request = request_of(*read, service.domains)
             admitted = service.admission.admit(request, time.time())
             answer = service.reads.at_once(admitted)
         except (S3Error, Fault):

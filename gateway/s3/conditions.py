@@ -33,10 +33,15 @@ class Verdict(Enum):
     IGNORE_RANGE = "ignore range"
 
 
+def is_conditional(request: S3Request) -> bool:
+    """Whether there is anything to judge."""
+    return not _CONDITIONS.isdisjoint(request.headers)
+
+
 def judge_conditions(request: S3Request, etag: str, last_modified: str) -> Verdict:
     """The verdict for a GET or HEAD of an object with that ETag and Last-Modified (either may be empty)."""
     headers = request.headers
-    if _CONDITIONS.isdisjoint(headers):
+    if not is_conditional(request):
         return Verdict.PROCEED
     if not _may_proceed(headers, etag, last_modified):
         return Verdict.PRECONDITION_FAILED

@@ -3,7 +3,7 @@
 Only the signature still looks at the raw path and query. A target is split at its first ``?`` and percent-decoded once,
 to bytes that must be UTF-8 without NUL; it is never normalised: ``..``, ``//`` and ``%2F`` are data of a key. What two
 parsers could read differently is refused: repeated parameters, repeated singleton headers, broken escapes.
-:func:`split_head` is the fast lane's strict reader (RFC 9112): what it does not take (None), aiohttp judges. Bucket and
+:func:`read_head` is the fast lane's strict reader (RFC 9112): what it does not take (None), aiohttp judges. Bucket and
 path style are told apart in :mod:`gateway.s3.addressing`. Every refusal is an S3Error.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -33,9 +34,19 @@ SINGLETONS: Final = frozenset(
 )  # fmt: skip
 
 _TEXT: Final = bytes([9, *range(32, 127), *range(128, 256)])
-_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_REQUEST_LINE: Final = re.compile(rb"(GET|HEAD) (/[!\"$-~]*) HTTP/1\.1")
-_BODY_HEADERS: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer"})
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_REQUEST_LINE: Final = re.compile(r"(GET|HEAD) (/[!\"$-~]*) HTTP/1\.1")
+_BODY_HEADERS: Final = frozenset({"transfer-encoding", "expect", "upgrade", "trailer"})
+_REPEATED: Final = frozenset(
+    {
+        "accept", "accept-encoding", "amz-sdk-request", "connection", "host", "user-agent", "x-amz-checksum-mode",
+        "x-amz-content-sha256", "x-forebay-gpus", "x-forebay-job", "x-forebay-rank",
+    }
+)  # fmt: skip
+KNOWN_LINES_MAX: Final = 4096
+KNOWN_LINE_MAX: Final = 512
+PLAIN_TARGET_MAX: Final = 1024
+_KNOWN_LINES: Final[dict[str, tuple[str, str]]] = {}
 _TARGET: Final = re.compile(rb"[!\"$-~]+")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -68,42 +79,63 @@ class S3Request:
         return "authorization" in self.headers or "X-Amz-Signature" in self.query
 
 
-def split_head(head: bytes) -> tuple[str, bytes, list[tuple[bytes, bytes]]] | None:
+def read_head(head: bytes) -> tuple[str, bytes, dict[str, str]] | None:
     """Method, target and headers of one complete, well-formed, body-less HTTP/1.1 GET or HEAD; None for all else.
 
-    ``head`` must end with its empty line and hold nothing after it. Names are in lower case; values unpadded.
+    ``head`` must end with its empty line and hold nothing after it. Names are in lower case, values unpadded; a head
+    with a name given twice, or with anything but printable ASCII, is for the full parser to judge.
     """
-    lines = head.split(b"\r\n")
-    if len(lines) < 4 or lines[-2:] != [b"", b""] or len(head) > HEAD_BYTES_MAX:
+    if len(head) > HEAD_BYTES_MAX or not head.isascii():
+        return None
+    lines = head.decode("ascii").split("\r\n")
+    if len(lines) < 4 or lines[-1] or lines[-2]:
         return None
     asked = _REQUEST_LINE.fullmatch(lines[0])
     if asked is None or head.translate(None, _TEXT) != b"\r\n" * (len(lines) - 1):
         return None
-    fields = _split_fields(lines[1:-2])
-    return None if fields is None else (asked[1].decode("ascii"), asked[2], fields)
-
-
-def _split_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]] | None:
-    """Name and value of each line; None unless names are tokens, there is one Host and nothing tells of a body."""
-    fields: list[tuple[bytes, bytes]] = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or not name:
+    named: dict[str, str] = {}
+    for line in lines[1:-2]:
+        field = _KNOWN_LINES.get(line) or _split_line(line)
+        if field is None:
             return None
-        fields.append((name.lower(), value.strip(b" \t")))
-    names = [name for name, _ in fields]
-    if b"".join(names).translate(None, _TOKEN) or names.count(b"host") != 1 or not _BODY_HEADERS.isdisjoint(names):
+        named[field[0]] = field[1]
+    twice = len(named) != len(lines) - 3
+    if twice or "host" not in named or not _BODY_HEADERS.isdisjoint(named) or named.get("content-length", "0") != "0":
         return None
-    lengths = [value for name, value in fields if name == b"content-length"] if b"content-length" in names else []
-    return None if lengths not in ([], [b"0"]) else fields
+    return asked[1], asked[2].encode("ascii"), named
+
+
+def _split_line(line: str) -> tuple[str, str] | None:
+    """Name and value of a header line, or None. What a client repeats with every request is remembered whole."""
+    name, colon, value = line.partition(":")
+    if not colon or not _NAME.fullmatch(name):
+        return None
+    field = name.lower(), value.strip(" \t")
+    if field[0] in _REPEATED and len(line) <= KNOWN_LINE_MAX:
+        if len(_KNOWN_LINES) >= KNOWN_LINES_MAX:
+            _KNOWN_LINES.clear()
+        _KNOWN_LINES[line] = field
+    return field
 
 
 def parse_request(
     method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], domains: tuple[str, ...]
 ) -> S3Request:
     """The request at the door. Raises S3Error (InvalidURI, InvalidArgument, InvalidBucketName, KeyTooLongError, …)."""
-    named = _parse_headers(headers)
+    return request_of(method, target, _parse_headers(headers), domains)
+
+
+def request_of(method: str, target: bytes, named: dict[str, str], domains: tuple[str, ...]) -> S3Request:
+    """As ``parse_request``, with headers by their lower-case names."""
     host = named.get("host", "")
+    plain = len(target) + len(host) <= PLAIN_TARGET_MAX and b"?" not in target
+    raw_path, raw_query, bucket, key = (_known_address if plain else _address)(target, host, domains)
+    query = _parse_query(raw_query) if raw_query else {}
+    return S3Request(method, raw_path, raw_query, named, bucket, key, query, host)
+
+
+def _address(target: bytes, host: str, domains: tuple[str, ...]) -> tuple[bytes, bytes, str, str]:
+    """Raw path, raw query, bucket and key. Raises S3Error."""
     raw_path, raw_query = _split_target(target)
     bucket = bucket_of_host(host, domains)
     raw_key = raw_path[1:]
@@ -114,8 +146,10 @@ def parse_request(
         check_bucket(bucket)
     if len(raw_key) > KEY_BYTES_MAX and len(unquote_to_bytes(raw_key)) > KEY_BYTES_MAX:
         raise S3Error("KeyTooLongError", fields={"MaxSizeAllowed": str(KEY_BYTES_MAX)})
-    query = _parse_query(raw_query) if raw_query else {}
-    return S3Request(method, raw_path, raw_query, named, bucket, _decode(raw_key), query, host)
+    return raw_path, raw_query, bucket, _decode(raw_key)
+
+
+_known_address = lru_cache(maxsize=8192)(_address)  # hot keys are parsed once
 
 
 def parse_copy_source(value: str) -> ObjectRef:

@@ -6,7 +6,7 @@ from bench.engines.requests import HEADS_MAX, Heads
 from bench.operations import MakeBucket, Operation, Probe, Read, Remove, Write
 from bench.plan import Door
 from cache.versions import ByteSpan
-from gateway.s3.requests import parse_request, split_head
+from gateway.s3.requests import parse_request, read_head
 from gateway.s3.sigv4 import Credentials, authenticate
 
 NOW = 1_700_000_000.25
@@ -44,7 +44,7 @@ def test_the_gateway_lets_each_request_in(lookup: str, token: str, operation: Op
 
 def test_a_read_looks_like_boto3s_to_the_fast_lane() -> None:
     head = heads().head(Read("k", 5, ByteSpan(10, 15)), NOW)
-    assert split_head(head) is not None
+    assert read_head(head) is not None
     assert {name.decode() for name, _ in headers_of(head)[2]} == {
         "Accept-Encoding", "Range", "x-amz-checksum-mode", "User-Agent", "host", "X-Amz-Date", "x-amz-content-sha256",
         "Authorization", "amz-sdk-invocation-id", "amz-sdk-request",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.s3.canonical import parse_amz_date
 from gateway.s3.errors import S3Error
-from gateway.s3.requests import S3Request, parse_request, split_head
+from gateway.s3.requests import S3Request, parse_request, read_head, request_of
 from gateway.s3.sigv4 import EMPTY_SHA256, UNSIGNED, Credentials
 from gateway.s3.sigv4 import presign as our_presign
 from gateway.s3.sigv4 import sign as our_sign
@@ -146,9 +146,9 @@ def test_every_byte_of_a_head_that_botocore_signed_counts() -> None:
     head = f"GET {url.removeprefix('http://h:1')} HTTP/1.1\r\n{lines}\r\n".encode()
 
     def admitted(raw: bytes) -> S3Request | None:
-        split = split_head(raw)
+        read = read_head(raw)
         try:
-            request = parse_request(*split, DOMAINS) if split else None
+            request = request_of(*read, DOMAINS) if read else None
             if request is not None:
                 admit(request, now=now)
         except S3Error:
