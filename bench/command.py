@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
+from bench.cpu import ClientCpu, CpuTime, read_cpu_of
 from bench.load import LoadFailed, run_load
 from bench.machine import read_machine
 from bench.operations import BenchObject
@@ -23,9 +25,10 @@ from bench.options import BenchOptions, parse_options
 from bench.prepare import PrepareFailed, clear, prepare
 from bench.recorder import LoadReport
 from bench.report.bar import preparing, running
+from bench.report.html import render_html
 from bench.report.plot import draw_result
 from bench.report.table import print_result
-from bench.result import Result, judge_run, render_json
+from bench.result import CpuUse, Result, judge_cost, judge_run, public_command, render_json
 
 
 def main(args: Sequence[str]) -> int:
@@ -36,7 +39,7 @@ def main(args: Sequence[str]) -> int:
         return int(end.code or 0)
     try:
         result = run(options, Console(stderr=True))
-        _report(options, result)
+        _report(options, msgspec.structs.replace(result, command=public_command("forebay bench", args)))
     except (LoadFailed, PrepareFailed, ValueError, OSError) as fault:
         Console(stderr=True).print(f"forebay bench: {fault}", style="red", highlight=False, markup=False)
         return 1
@@ -49,10 +52,11 @@ def run(options: BenchOptions, console: Console) -> Result:
     """Prepare, run and judge. Raises LoadFailed, PrepareFailed."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with _objects(options, console):
-        report = _load(options, console)
-    return judge_run(
+        report, use = _load(options, console)
+    result = judge_run(
         options.plan, report, gpus=options.gpus, target=options.target, machine=read_machine(), started=started
     )
+    return msgspec.structs.replace(result, cost=judge_cost(report, use) if use else None)
 
 
 @contextmanager
@@ -68,9 +72,21 @@ def _objects(options: BenchOptions, console: Console) -> Iterator[None]:
             clear(options.plan, made)
 
 
-def _load(options: BenchOptions, console: Console) -> LoadReport:
+def _load(options: BenchOptions, console: Console) -> tuple[LoadReport, CpuUse | None]:
+    before = CpuTime({})
+    clients = ClientCpu()
+
+    def on_begin() -> None:
+        nonlocal before
+        before = read_cpu_of(options.server_pids)
+        clients.begin()
+
     with running(console, options.plan.shape.duration_s, quiet=options.quiet) as on_progress:
-        return run_load(options.plan, on_progress)
+        report = run_load(options.plan, on_progress, on_begin=on_begin)
+    if not options.server_pids:
+        return report, None
+    used = read_cpu_of(options.server_pids).since(before)
+    return report, CpuUse(used.total_s, used.user_s, clients.used_s())
 
 
 def _report(options: BenchOptions, result: Result) -> None:
@@ -79,6 +95,8 @@ def _report(options: BenchOptions, result: Result) -> None:
         Path(options.json_path).write_bytes(render_json(result))
     if options.png_path:
         draw_result(result, options.png_path)
+    if options.html_path:
+        Path(options.html_path).write_text(render_html(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

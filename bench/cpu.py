@@ -6,14 +6,18 @@ a loopback connection, the other side's half of TCP included, to whoever made th
 every server alike.
 
 Only differences mean something: take :func:`read_cpu` before and after, and subtract. A process that appears in
-between counts from its start; one that has ended is lost, so a difference is taken over processes that stay. A shell.
+between counts from its start; one that has ended is lost, so a difference is taken over processes that stay. A run's
+clients do end before it is over: :class:`ClientCpu` reads what the kernel keeps of children waited for. A shell.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +58,34 @@ def read_cpu(root: int) -> CpuTime:
     if root not in times:
         raise ProcessLookupError(f"no process {root}")
     return CpuTime(times)
+
+
+def read_cpu_of(roots: Iterable[int]) -> CpuTime:
+    """As :func:`read_cpu`, of several processes and all their descendants. Raises ProcessLookupError."""
+    return CpuTime({pid: used for root in roots for pid, used in read_cpu(root).by_process.items()})
+
+
+class ClientCpu:
+    """CPU time of this process's ``multiprocessing`` children from :meth:`begin` on; asked when they have ended."""
+
+    __slots__ = ("_before_s",)
+
+    def __init__(self) -> None:
+        self._before_s = 0.0
+
+    def begin(self) -> None:
+        """What the children used so far (their start, their imports) does not count."""
+        running = (used for child in active_children() if child.pid and (used := _used(child.pid)) is not None)
+        self._before_s = _ended_s() + sum(total for total, _ in running)
+
+    def used_s(self) -> float:
+        """CPU seconds since; the children have been joined."""
+        return max(_ended_s() - self._before_s, 0.0)
+
+
+def _ended_s() -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
 
 
 def process_tree(root: int) -> list[int]:

@@ -2,13 +2,17 @@
 
 Rates are taken over the planned window: what arrived in it, divided by its length. ``requests`` and ``bytes`` count
 everything, the tail after the window too, so they agree with what the server counted. ``GB`` is 10⁹ bytes. GB/s per GPU
-is the rate divided by the GPUs that the load stands for; ``target_share`` is that over the target (1.0: met).
+is the rate divided by the GPUs that the load stands for; ``target_share`` is that over the target (1.0: met). Where the
+server's processes are on this machine and named, ``cost`` says what a request cost them.
 
-``judge_run`` makes a result from a report; ``render_json`` and ``parse_json`` keep it. It holds no secret. Sans-IO.
+``judge_run`` makes a result from a report; ``render_json`` and ``parse_json`` keep it. It holds no secret: of the
+command that made it, ``public_command`` keeps what may be shown. Sans-IO.
 """
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +23,7 @@ from bench.recorder import Durations, LoadReport
 
 FORMAT: Final = 1
 _MS: Final = 1e6
+_SECRET_OPTIONS: Final = ("--access-key", "--secret-key", "--session-token")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -62,8 +67,31 @@ class PerGpu(msgspec.Struct, frozen=True):
     target_share: float
 
 
+class CpuUse(msgspec.Struct, frozen=True):
+    """CPU seconds during a run: the server's processes, ``user_s`` of them in user mode, and the clients' own."""
+
+    cpu_s: float
+    user_s: float
+    client_cpu_s: float
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What a run cost its server. ``busy`` and ``client_busy``: cores in use on the average, server and clients."""
+
+    use: CpuUse
+    us_per_request: float
+    cpu_s_per_gb: float
+    requests_per_cpu_s: float
+    gb_per_cpu_s: float
+    busy: float
+    client_busy: float
+
+
 class Result(msgspec.Struct, frozen=True):
-    """A run; see the module. ``started``: ISO 8601, UTC. ``errors``: by S3 error code or our own word."""
+    """A run; see the module. ``started``: ISO 8601, UTC. ``errors``: by S3 error code or our own word.
+
+    ``command`` repeats the run (keys left out); ``cost`` is None where the server's processes are not known.
+    """
 
     format: int
     started: str
@@ -79,6 +107,9 @@ class Result(msgspec.Struct, frozen=True):
     latency: Latency
     first_byte: Latency
     latency_buckets: Durations
+    first_byte_buckets: Durations | None = None
+    cost: Cost | None = None
+    command: str = ""
 
     @property
     def failed(self) -> int:
@@ -107,7 +138,38 @@ def judge_run(
         latency=latency_of(report.total.histogram()),
         first_byte=latency_of(report.first_byte.histogram()),
         latency_buckets=report.total,
+        first_byte_buckets=report.first_byte,
     )
+
+
+def judge_cost(report: LoadReport, use: CpuUse) -> Cost:
+    """What the requests of a report cost, given the CPU time that was used meanwhile."""
+    wall_s = max(report.last_s - report.begin_s, 1e-9)
+    gigabytes = report.bytes / 1e9
+    return Cost(
+        use=use,
+        us_per_request=_over(use.cpu_s * 1e6, report.requests),
+        cpu_s_per_gb=_over(use.cpu_s, gigabytes),
+        requests_per_cpu_s=_over(report.requests, use.cpu_s),
+        gb_per_cpu_s=_over(gigabytes, use.cpu_s),
+        busy=use.cpu_s / wall_s,
+        client_busy=use.client_cpu_s / wall_s,
+    )
+
+
+def public_command(program: str, args: Sequence[str]) -> str:
+    """The command line as a shell would take it, without the values that are secret."""
+    shown: list[str] = []
+    hidden = False
+    for word in args:
+        name, equals, _ = word.partition("=")
+        if hidden:
+            hidden = False
+        elif name in _SECRET_OPTIONS:
+            hidden = not equals
+        else:
+            shown.append(shlex.quote(word))
+    return " ".join([program, *shown])
 
 
 def latency_of(histogram: Histogram) -> Latency:
@@ -128,6 +190,10 @@ def parse_json(document: bytes) -> Result:
     if result.format != FORMAT:
         raise ValueError(f"a result of format {result.format}; this version reads format {FORMAT}")
     return result
+
+
+def _over(amount: float, by: float) -> float:
+    return amount / by if by > 0 else 0.0
 
 
 def _rates(shape: Shape, report: LoadReport) -> Rates:

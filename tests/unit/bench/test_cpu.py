@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from multiprocessing import get_context
 
 import pytest
 
-from bench.cpu import CpuTime, process_tree, read_cpu
+from bench.cpu import ClientCpu, CpuTime, process_tree, read_cpu, read_cpu_of
 
 _BURN = "import sys, time\nwhile time.process_time() < 0.2: pass\nprint('burnt', flush=True); sys.stdin.read()"
 _PARENT = f"""
@@ -47,3 +49,24 @@ def test_a_process_that_has_ended() -> None:
         gone.wait()
     with pytest.raises(ProcessLookupError):
         read_cpu(gone.pid)
+
+
+def test_several_processes_are_read_together() -> None:
+    both = read_cpu_of([os.getpid()])
+    assert os.getpid() in both.by_process
+    assert read_cpu_of([]).total_s == 0
+
+
+def _burn() -> None:
+    deadline = time.process_time() + 0.1
+    while time.process_time() < deadline:
+        pass
+
+
+def test_the_cpu_time_of_clients_outlives_them() -> None:
+    meter = ClientCpu()
+    meter.begin()
+    child = get_context("spawn").Process(target=_burn)
+    child.start()
+    child.join()
+    assert meter.used_s() >= 0.09

@@ -5,7 +5,7 @@ import pytest
 
 from bench.plan import Door, LoadPlan, Shape
 from bench.recorder import LoadReport, Recorder
-from bench.result import Machine, Result, judge_run, parse_json, render_json
+from bench.result import CpuUse, Machine, Result, judge_cost, judge_run, parse_json, public_command, render_json
 
 MACHINE = Machine("a cpu", 2, 1 << 34, "6.1", "3.11", {"forebay": "0.1"})
 PLAN = LoadPlan(Door(("http://h",), "b", "AKID", "the-secret", "the-token"), Shape(duration_s=2.0))
@@ -86,3 +86,17 @@ def test_a_later_format_is_refused() -> None:
     later = msgspec.structs.replace(judged(even_load().report()), format=2)
     with pytest.raises(ValueError, match="format 2"):
         parse_json(render_json(later))
+
+
+def test_what_requests_cost() -> None:
+    report = even_load().report()
+    cost = judge_cost(report, CpuUse(0.5, 0.1, 0.25))
+    assert cost.us_per_request == pytest.approx(0.5e6 / report.requests)
+    assert cost.gb_per_cpu_s == pytest.approx(1 / cost.cpu_s_per_gb)
+    assert cost.busy == pytest.approx(2 * cost.client_busy)
+    assert judge_cost(Recorder(0.0, 0.1).report(), CpuUse(0.0, 0.0, 0.0)).us_per_request == 0
+
+
+def test_a_command_is_shown_without_its_secrets() -> None:
+    args = ["get", "--secret-key", "s3cret", "--access-key=AK", "--session-token", "t", "--bucket", "a b"]
+    assert public_command("forebay bench", args) == "forebay bench get --bucket 'a b'"

@@ -4,22 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.plan import Door, LoadPlan, Shape
-from bench.recorder import Recorder
 from bench.report.plot import draw_result
-from bench.result import Machine, Result, judge_run
-
-
-def a_result(duration_s: float, gpus: int, requests: int) -> Result:
-    shape = Shape(duration_s=duration_s)
-    recorder = Recorder(0.0, shape.interval_s)
-    for number in range(requests):
-        start_s = duration_s * number / requests
-        recorder.done(start_s, start_s, start_s + 0.3, 10**8)
-    recorder.ended(duration_s)
-    plan = LoadPlan(Door(("http://h:1",), "b"), shape)
-    machine = Machine("a cpu", 2, 1 << 34, "6.1", "3.11", {})
-    return judge_run(plan, recorder.report(), gpus=gpus, target=7e9, machine=machine, started="now")
+from tests.unit.bench.report.a_result import a_result
 
 
 @pytest.mark.parametrize(
