@@ -15,6 +15,7 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import Final
 
 from cache.faults import DiskFailed
@@ -27,7 +28,7 @@ _FILE_ERRORS: Final = frozenset({errno.EIO, errno.EINVAL, errno.EBADF, errno.EOV
 class FileSender:
     """Sends from files on one transport. ``stall_s``: how long the other end may take nothing."""
 
-    __slots__ = ("_fd", "_loop", "_socket", "_stall_s", "_transport", "_waiter")
+    __slots__ = ("_fd", "_loop", "_socket", "_stall_s", "_transport", "_waiter", "_watched")
 
     def __init__(self, transport: asyncio.Transport, *, stall_s: float = 60.0) -> None:
         self._loop = asyncio.get_running_loop()
@@ -37,6 +38,7 @@ class FileSender:
         self._socket.settimeout(0)  # as it was: the flag belongs to the connection, not to the descriptor
         self._stall_s = stall_s
         self._waiter: asyncio.Future[None] | None = None
+        self._watched = False
 
     async def send(self, fd: int, offset: int, count: int, *, head: bytes = b"") -> None:
         """Send ``head``, then ``count`` bytes at ``offset`` of the file ``fd``.
@@ -80,10 +82,22 @@ class FileSender:
             raise DiskFailed(f"the file ends at {offset}, {count} bytes early")
         return taken
 
+    def watch(self, writable: Callable[[], None]) -> None:
+        """Call ``writable`` whenever the socket takes bytes, until ``unwatch`` or ``close``."""
+        self._loop.add_writer(self._fd, writable)
+        self._watched = True
+
+    def unwatch(self) -> None:
+        """End that."""
+        if self._watched:
+            self._loop.remove_writer(self._fd)
+            self._watched = False
+
     def close(self) -> None:
         """Let go of the duplicate; whoever waits in ``send`` gets ConnectionResetError. May be called twice."""
         if self._fd < 0:
             return
+        self.unwatch()
         if self._waiter is not None:
             self._loop.remove_writer(self._fd)
             if not self._waiter.done():

@@ -32,7 +32,7 @@ class ShortBody(OwnFault):
 class Sending:
     """One answer on its way through ``sender``, counted by ``meter``; ``monotonic`` tells seconds."""
 
-    __slots__ = ("_blocked", "_done", "_head", "_meter", "_monotonic", "_pieces", "_sender", "body_bytes")
+    __slots__ = ("_blocked", "_done", "_head", "_meter", "_monotonic", "_pieces", "_sender", "blocked_at", "body_bytes")
 
     def __init__(self, sender: FileSender, meter: ClientMeter, monotonic: Callable[[], float], head: bytes) -> None:
         self._sender = sender
@@ -42,6 +42,7 @@ class Sending:
         self._pieces: deque[Piece] = deque()
         self._done = 0
         self._blocked = False
+        self.blocked_at = 0.0  # since when the client takes nothing; 0: it does
         self.body_bytes = 0
 
     def add(self, piece: Piece) -> None:
@@ -61,13 +62,19 @@ class Sending:
 
         Raises ConnectionError, DiskDamaged.
         """
+        if self.blocked_at:
+            self._meter.waited(Cause.CLIENT, self._monotonic() - self.blocked_at)
+            self.blocked_at = 0.0
         if self._head and not self._push_head():
             return False
         turn = 0
         while self._pieces:
             taken = self._push_piece(self._pieces[0])
             turn += taken
-            if self._blocked or (turn >= TURN_BYTES and self._pieces):
+            if self._blocked:
+                self.blocked_at = self._monotonic()
+                return False
+            if turn >= TURN_BYTES and self._pieces:
                 return False
         return True
 
@@ -76,6 +83,8 @@ class Sending:
         self._meter.head(taken)
         self._head = self._head[taken:]
         self._blocked = bool(self._head)
+        if self._blocked:
+            self.blocked_at = self._monotonic()
         return not self._blocked
 
     def _push_piece(self, piece: Piece) -> int:
@@ -98,12 +107,10 @@ class Sending:
     async def drain(self) -> None:
         """Wait until all that is queued is out. Raises as ``push``."""
         while not self.push():
-            if not self._blocked:
+            if self._blocked:
+                await self._sender.writable()
+            else:
                 await asyncio.sleep(0)
-                continue
-            since = self._monotonic()
-            await self._sender.writable()
-            self._meter.waited(Cause.CLIENT, self._monotonic() - since)
 
 
 async def send_answer(sending: Sending, answer: Answer, *, chunked: bool) -> None:

@@ -34,14 +34,14 @@ PIPELINED_BYTES_MAX: Final = 256 * 1024
 class Connection(RequestHandler):
     """One client's connection. ``service`` is what all connections of a worker share; set by a subclass."""
 
-    __slots__ = ("_answering", "_owed", "_partial", "flight", "sender", "sending", "since")
+    __slots__ = ("_owed", "_partial", "_reply", "flight", "sender", "sending", "since")
     service: ClassVar[Service]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own arguments
         super().__init__(*args, **kwargs)
         self._partial = b""  # bytes that nobody has taken yet: a head in the making, or pipelined requests
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
-        self._answering: asyncio.Task[None] | None = None
+        self._reply: Reply | None = None  # the lane's, while it is on its way
         self.sender: FileSender | None = None
         self.sending: Sending | None = None
         self.flight: ClientMeter | None = None
@@ -64,6 +64,8 @@ class Connection(RequestHandler):
         self.service.tally.add(Count.CONNECTIONS_NOW, -1)
         if self.sender is not None:
             self.sender.close()
+        if self._reply is not None:
+            self._broke_off(self._reply, exc or ConnectionResetError("the client has gone"))
         super().connection_lost(exc)
 
     @override
@@ -73,7 +75,7 @@ class Connection(RequestHandler):
             super().data_received(data)
             return
         self.since = time.monotonic()
-        if self._answering is not None:
+        if self._reply is not None:
             self._keep(data)
         elif self._owed != 0 or not self._idle():
             self._pass_on(data)
@@ -108,42 +110,42 @@ class Connection(RequestHandler):
         self.sending = Sending(sender, reply.meter, time.monotonic, reply.head)
         if isinstance(answer.body, list):
             self.sending.extend(answer.body)
-        try:
-            done = self.sending.push()
-        except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
-            self._broke_off(reply, error)
-            return True
-        if done:
-            self._answered(reply)
-        else:
-            self._answering = self._loop.create_task(self._send_rest(self.sending, reply))
+        self._reply = reply
+        self._push()
+        if self._reply is not None:
+            sender.watch(self._push)
         return True
 
-    async def _send_rest(self, sending: Sending, reply: Reply) -> None:
-        """The socket was full: send the rest as it empties, then look at what came in meanwhile."""
+    def _push(self) -> None:
+        """Give the socket what it takes of the lane's reply; when all is out, look at what came in meanwhile."""
+        sending, reply, sender = self.sending, self._reply, self.sender
+        if sending is None or reply is None or sender is None:
+            return
         try:
-            await sending.drain()
-        except Exception as error:  # noqa: BLE001 - as above
+            done = sending.push()
+        except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
             self._broke_off(reply, error)
             return
-        finally:
-            self._answering = None
-        self._answered(reply)
-        kept, self._partial = self._partial, b""
-        if self.transport is not None:
-            self.transport.resume_reading()
-            if kept:
-                self.data_received(kept)
+        if done:
+            sender.unwatch()
+            self._answered(reply)
 
     def _answered(self, reply: Reply) -> None:
-        self.sending = None
+        self.sending = self._reply = None
         self.service.answered(reply)
-        if reply.close and self.transport is not None:
+        transport = self.transport
+        if transport is None:
+            return
+        if reply.close:
             self.close()
-            self.transport.close()
+            transport.close()
+        elif self._partial:
+            kept, self._partial = self._partial, b""
+            transport.resume_reading()
+            self.data_received(kept)
 
     def _broke_off(self, reply: Reply, error: BaseException) -> None:
-        self.sending = None
+        self.sending = self._reply = None
         self.service.broke_off(reply, error)
         if self.transport is not None:
             self.transport.abort()
@@ -197,7 +199,7 @@ class Connection(RequestHandler):
         """Whether the client has kept us waiting too long: for a head, for a body, or to take its answer."""
         patience, waited = self.service.patience, now - self.since
         if self.sending is not None:
-            return False  # the sender has its own patience
+            return 0 < self.sending.blocked_at < now - patience.stall_s
         if self._request_in_progress:
             return self._owed != 0 and not self._buffer_paused and waited > patience.stall_s
         begun = bool(self._partial) or self._owed != 0
