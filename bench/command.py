@@ -22,17 +22,20 @@ from bench.load import LoadFailed, run_load
 from bench.machine import read_machine
 from bench.operations import BenchObject
 from bench.options import BenchOptions, parse_options
-from bench.prepare import PrepareFailed, clear, prepare
+from bench.prepare import PrepareFailed, clear, leavings, prepare
 from bench.recorder import LoadReport
 from bench.report.bar import preparing, running
 from bench.report.html import render_html
 from bench.report.plot import draw_result
 from bench.report.table import print_result
 from bench.result import CpuUse, Result, judge_cost, judge_run, public_command, render_json
+from bench.verbs import VERBS, run_verb
 
 
 def main(args: Sequence[str]) -> int:
     """Run what ``args`` say; the exit status."""
+    if args and args[0] in VERBS:
+        return run_verb(args[0], args[1:])
     try:
         options = parse_options(args, os.environ)
     except SystemExit as end:  # argparse has said why
@@ -66,6 +69,8 @@ def _objects(options: BenchOptions, console: Console) -> Iterator[None]:
         if options.prepare:
             with preparing(console, options.plan.shape.objects, quiet=options.quiet) as on_progress:
                 prepare(options.plan, made, on_progress)
+        if options.clear:
+            made.extend(leavings(options.plan))
         yield
     finally:
         if options.clear and made:
