@@ -42,6 +42,14 @@ class Admitted:
     auth: Authenticated | None
 
 
+class Denied(S3Error):
+    """A client that is known may not do this. ``admitted``: the request as it would have been, for the meter."""
+
+    def __init__(self, admitted: Admitted) -> None:
+        super().__init__("AccessDenied")
+        self.admitted = admitted
+
+
 class Admission:
     """The door-keeper. ``required`` False: authentication is off."""
 
@@ -51,13 +59,14 @@ class Admission:
         self._target = target
 
     def admit(self, request: S3Request, now: float) -> Admitted:
-        """Admit the request at wall-clock time ``now`` (seconds since the epoch). Raises S3Error."""
+        """Admit the request at wall-clock time ``now`` (seconds since the epoch). Raises S3Error, Denied among them."""
         auth, identity = self._authenticated(request, now) if self._required else (None, ANYBODY)
         operation = classify(request)
+        admitted = Admitted(request, operation, identity, auth)
         for permission, bucket, key in rights(request, operation):
             if not identity.may(permission, bucket, key):
-                raise S3Error("AccessDenied")
-        return Admitted(request, operation, identity, auth)
+                raise Denied(admitted)
+        return admitted
 
     def _authenticated(self, request: S3Request, now: float) -> tuple[Authenticated, Identity]:
         auth = authenticate(request, self._identities.find, now=now)

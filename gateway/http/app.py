@@ -18,7 +18,7 @@ from aiohttp.http import HttpVersion10, HttpVersion11
 from typing_extensions import override
 
 from cache.faults import Fault, OwnFault
-from gateway.admission import Admitted
+from gateway.admission import Admitted, Denied
 from gateway.http.body import Sending, send_answer
 from gateway.http.lane import Connection
 from gateway.http.service import Reply, Service
@@ -121,6 +121,8 @@ class Gateway:
             answer = await self._answer(admitted, body, service)
             keep = bool(http.keep_alive) and _read_whole(http, body)
             return service.reply(admitted, answer, began, keep=keep, http_1_0=http.version == HttpVersion10)
+        except Denied as denied:
+            error, admitted = denied, denied.admitted
         except (S3Error, Fault) as known:
             error = known
         except (ConnectionError, web.RequestPayloadError):

@@ -89,7 +89,7 @@ class Service:
         return f"{self._id_prefix}{next(self._ids) & 0xFFFFFFFF:08X}"
 
     def client(self, admitted: Admitted | None) -> ClientMeter:
-        """Whom to count for; requests that were refused at the door share one client."""
+        """Whom to count for; requests of which nobody knows whose they are share one client."""
         if admitted is None:
             return self.meter.client(UNIDENTIFIED, "", "", 0, 0.0)
         client = self.admission.client(admitted)

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from gateway.admission import ANYBODY, Admission
+from gateway.admission import ANYBODY, Admission, Denied
 from gateway.identities import parse_identities
 from gateway.s3.errors import S3Error
 from gateway.s3.requests import parse_request
@@ -50,6 +50,13 @@ def refused(request, code: str = "AccessDenied") -> None:
     with pytest.raises(S3Error) as caught:
         admission().admit(request, NOW)
     assert caught.value.code == code
+
+
+def test_who_is_denied_is_known_to_the_meter():
+    with pytest.raises(Denied) as caught:
+        admission().admit(asked("GET", "/data/private/k", key="READERKEY"), NOW)
+    assert caught.value.admitted.identity.access_key == "READERKEY"
+    assert caught.value.admitted.operation.name == "GetObject"
 
 
 def test_the_owner_may_do_everything():
