@@ -1,9 +1,12 @@
-"""One client process: opens its engine, waits for the start, works, reports.
+"""One client at work: its engine and its lanes, phase after phase; and the body of a client process.
 
-It talks to ``bench/load.py`` over a pipe, in this order: the client says ``Ready`` (or ``Refused``, when it cannot
-work at all); the parent names the point in time at which all begin; the client says ``Progress`` a few times a second
-and at last ``Finished``. Any word from the parent after the start, or the parent's end, means: stop. Ctrl-C is the
-parent's to judge, so the client ignores it. Points in time are on the monotonic clock, which processes share.
+A :class:`Client` belongs to one process, of this machine (``bench/processes.py``) or of another (``bench/hosts.py``).
+It opens its engine and one session per lane, keeps them over all phases, and answers every ``Begin`` with a report.
+
+A client process talks over a pipe: it says ``Ready`` (or ``Refused``, when it cannot work at all); for every ``Begin``
+it says ``Progress`` a few times a second and at last ``Finished``. Any word from the parent in between, or the parent's
+end, means: stop. Ctrl-C is the parent's to judge, so the client ignores it. Points in time are on the monotonic clock,
+which the processes of a machine share.
 """
 
 from __future__ import annotations
@@ -12,19 +15,34 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
 import msgspec
 
+from bench.arrivals import Arrivals
+from bench.bodies import Bodies
 from bench.drivers import by_readiness, by_threads
 from bench.drivers.run import Run
 from bench.engines import open_engine
-from bench.engines.ports import Engine
-from bench.operations import Operation
+from bench.engines.batches import batched
+from bench.engines.ports import Session, SplitSession
 from bench.plan import LoadPlan
 from bench.recorder import LoadReport, Recorder
 from bench.workloads import WORKLOADS
+from bench.workloads.terms import Choose, Lane, Operations, Terms, nothing
+
+
+class Begin(msgspec.Struct, frozen=True, tag=True):
+    """Start phase ``phase`` of the run that began at ``begin_s``, at ``start_s``: all clients at the same time."""
+
+    begin_s: float
+    start_s: float
+    phase: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """No more."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -46,12 +64,92 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The end."""
+    """The end of a phase."""
 
     report: LoadReport
 
 
 Said = Ready | Refused | Progress | Finished
+Told = Begin | Stop
+OnTick = Callable[[Progress], bool]
+
+
+class Client:
+    """See the module. Raises ValueError, in one line for people, where the engine cannot be opened."""
+
+    def __init__(self, plan: LoadPlan) -> None:
+        shape = plan.shape
+        self._plan = plan
+        self._workload = WORKLOADS[shape.workload]
+        self._engine = open_engine(plan)
+        self._done = Progress(0, 0, 0)
+        self._terms = Terms(
+            objects=shape.objects_read(),
+            shared=self._shared,
+            body=Bodies(shape.object_bytes).body,
+            range_bytes=shape.range_bytes,
+            prefix=shape.prefix,
+            mix=shape.mix,
+        )
+        lanes = range(shape.concurrent)
+        writes = self._workload.written is not nothing  # an upload would keep the other lanes of its thread waiting
+        split = None if writes else self._engine.split
+        self._split: list[SplitSession] = [split(lane) for lane in lanes] if split else []
+        self._sessions: list[Session] = [] if split else [self._engine.session(lane) for lane in lanes]
+
+    def work(self, begin: Begin, on_tick: OnTick) -> LoadReport:
+        """Do one phase. ``on_tick`` hears what was counted so far, in all phases, and says whether to stop."""
+        until_s = begin.begin_s + self._plan.shape.duration_s
+        before = self._done
+
+        def tick(recorders: Sequence[Recorder]) -> bool:
+            return on_tick(_progress(before, recorders))
+
+        run = Run(
+            begin.begin_s, until_s, self._plan.shape.interval_s, self._plan.timeout_s, tick, self._arrivals(begin)
+        )
+        time.sleep(max(begin.start_s - time.monotonic(), 0))
+        recorders = self._drive(run, self._workload.phases[begin.phase % len(self._workload.phases)])
+        self._done = _progress(before, recorders)
+        total = run.recorder()
+        for recorder in recorders:
+            total.merge(recorder.report())
+        total.ended(time.monotonic())
+        return total.report()
+
+    def close(self) -> None:
+        """Close all connections, in the middle of an answer too."""
+        for session in (*self._sessions, *self._split):
+            session.close()
+        self._engine.close()
+
+    def _drive(self, run: Run, operations: Operations) -> list[Recorder]:
+        lanes = [operations(self._terms, self._lane(index)) for index in range(self._plan.shape.concurrent)]
+        if self._split:
+            return by_readiness.drive(run, self._split, lanes)
+        if self._engine.batches:
+            lanes = [batched(lane, self._plan.shape.batch) for lane in lanes]
+        return by_threads.drive(run, self._sessions, lanes)
+
+    def _lane(self, index: int) -> Lane:
+        number = self._plan.first_lane + index
+        return Lane(number, self._plan.lanes or self._plan.shape.concurrent, self._chance(f"lane {number}"))
+
+    def _shared(self, name: str) -> Choose:
+        return self._chance(f"all {name}")
+
+    def _chance(self, name: str) -> Choose:
+        return random.Random(f"{self._plan.seed}/{name}").randrange  # noqa: S311 - what is read next is no secret
+
+    def _arrivals(self, begin: Begin) -> Arrivals | None:
+        """This client's part of the schedule: its turns fall between the other clients' turns."""
+        plan = self._plan
+        rate = plan.shape.arrivals
+        if rate is None:
+            return None
+        lanes = plan.lanes or plan.shape.concurrent
+        between_s = 0.0 if rate.by_bytes else plan.first_lane / lanes / rate.per_s
+        return Arrivals(rate, begin.start_s + between_s)
 
 
 def client_main(document: bytes, pipe: Connection) -> None:
@@ -61,60 +159,40 @@ def client_main(document: bytes, pipe: Connection) -> None:
     if plan.cpus:
         os.sched_setaffinity(0, plan.cpus)
     try:
-        engine = open_engine(plan)
+        client = Client(plan)
     except ValueError as fault:
         _say(pipe, Refused(str(fault)))
         return
-    _say(pipe, Ready())
     try:
-        begin_s = float(pipe.recv())
-        time.sleep(max(begin_s - time.monotonic(), 0))
-        _say(pipe, Finished(_work(plan, engine, begin_s, pipe)))
-    except (EOFError, BrokenPipeError):
+        _serve(client, pipe)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone: nobody wants the figures
     finally:
-        engine.close()
+        client.close()
 
 
-def _work(plan: LoadPlan, engine: Engine, begin_s: float, pipe: Connection) -> LoadReport:
-    def tick(recorders: Sequence[Recorder]) -> bool:
-        _say(pipe, _progress(recorders))
+def _serve(client: Client, pipe: Connection) -> None:
+    def on_tick(progress: Progress) -> bool:
+        _say(pipe, progress)
         return pipe.poll()
 
-    run = Run(begin_s, begin_s + plan.shape.duration_s, plan.shape.interval_s, plan.timeout_s, tick)
-    total = run.recorder()
-    for recorder in _drive(plan, engine, run):
-        total.merge(recorder.report())
-    total.ended(time.monotonic())
-    return total.report()
+    _say(pipe, Ready())
+    while isinstance(told := _hear(pipe), Begin):
+        _say(pipe, Finished(client.work(told, on_tick)))
 
 
-def _drive(plan: LoadPlan, engine: Engine, run: Run) -> list[Recorder]:
-    lanes = range(plan.shape.concurrent)
-    sessions = [engine.session(lane) for lane in lanes] if engine.split is None else []
-    split = [engine.split(lane) for lane in lanes] if engine.split is not None else []
-    try:
-        if split:
-            return by_readiness.drive(run, split, _operations(plan, 0))
-        return by_threads.drive(run, sessions, [_operations(plan, lane) for lane in lanes])
-    finally:
-        for session in (*sessions, *split):
-            session.close()
-
-
-def _operations(plan: LoadPlan, lane: int) -> Iterator[Operation]:
-    chance = random.Random(f"{plan.seed}/{lane}")  # noqa: S311 - which object is read next is no secret
-    workload = WORKLOADS[plan.shape.workload]
-    return workload(plan.shape.objects_read(), chance.randrange, range_bytes=plan.shape.range_bytes)
-
-
-def _progress(recorders: Sequence[Recorder]) -> Progress:
-    return Progress(
-        requests=sum(each.requests for each in recorders),
-        bytes=sum(each.bytes for each in recorders),
-        failed=sum(each.failed for each in recorders),
-    )
+def _hear(pipe: Connection) -> Told:
+    told: Told = msgspec.json.decode(pipe.recv_bytes(), type=Told)
+    return told
 
 
 def _say(pipe: Connection, said: Said) -> None:
     pipe.send_bytes(msgspec.json.encode(said))
+
+
+def _progress(before: Progress, recorders: Sequence[Recorder]) -> Progress:
+    return Progress(
+        requests=before.requests + sum(each.requests for each in recorders),
+        bytes=before.bytes + sum(each.bytes for each in recorders),
+        failed=before.failed + sum(each.failed for each in recorders),
+    )

@@ -15,12 +15,14 @@ import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
 
+import msgspec
 from typing_extensions import override
 
 from bench.engines import ENGINES
-from bench.plan import Door, LoadPlan, Shape
+from bench.plan import Door, LoadPlan, Mix, Shape
 from bench.workloads import WORKLOADS
 from gateway.quantities import parse_bytes, parse_rate
 
@@ -31,7 +33,12 @@ _EPILOG: Final = """\
 example:
   forebay bench --host 127.0.0.1:9000 --bucket bench --obj.size 8MiB --objects 64 \\
                 --duration 30s --gpus 8 --target 7GB/s --json run.json --png run.png
+
+workloads:
 """
+_SHAPE_DEFAULTS: Final[Mapping[str, int]] = MappingProxyType(
+    {name: getattr(Shape(), name) for name in ("object_bytes", "objects", "range_bytes", "concurrent")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +122,80 @@ def _endpoint(host: str, *, tls: bool) -> str:
 
 
 def _shape(found: argparse.Namespace) -> Shape:
-    ranged = found.range or found.range_size > 0
-    workload = found.verb or found.workload or ("range" if ranged else "get")
-    if ranged and workload != "range":
-        raise ValueError(f"--range does not go with the workload {workload!r}")
-    if found.discard and found.engine != "raw":
-        raise ValueError("--discard goes with --engine raw only; other clients always copy what they read")
+    name = found.verb or found.workload or ("range" if found.range or found.range_size else "get")
+    workload = WORKLOADS[name]
+    _check(found, name)
+    value = {**_SHAPE_DEFAULTS, **workload.defaults, **_given(found)}
+    rate, by_bytes = found.rate or (0.0, False)
     return Shape(
         engine=found.engine,
-        workload=workload,
+        workload=name,
         prefix=found.prefix,
-        object_bytes=found.obj_size,
-        objects=found.objects,
-        range_bytes=found.range_size,
-        concurrent=found.concurrent,
-        processes=found.processes,
+        object_bytes=value["object_bytes"],
+        objects=max(round(value["objects"] * found.scale), 1),
+        range_bytes=value["range_bytes"],
+        concurrent=value["concurrent"],
+        processes=found.processes or 1,
         duration_s=found.duration,
         discard=found.discard,
+        rate=rate,
+        rate_by_bytes=by_bytes,
+        mix=_mix(found),
+        batch=found.batch,
+        ray=found.ray,
     )
+
+
+def _given(found: argparse.Namespace) -> dict[str, int]:
+    names = {"object_bytes": "obj_size", "objects": "objects", "range_bytes": "range_size", "concurrent": "concurrent"}
+    values = {field: getattr(found, name) for field, name in names.items()}
+    return {field: value for field, value in values.items() if value}
+
+
+def _mix(found: argparse.Namespace) -> Mix:
+    given = {kind: getattr(found, f"{kind}_distrib") for kind in Mix.__struct_fields__}
+    mix = msgspec.structs.replace(Mix(), **{kind: share for kind, share in given.items() if share is not None})
+    if not any(msgspec.structs.astuple(mix)):
+        raise ValueError("the shares of --get-distrib, --put-distrib … are all 0")
+    return mix
+
+
+def _check(found: argparse.Namespace, name: str) -> None:
+    """What does not go together. Raises ValueError."""
+    workload = WORKLOADS[name]
+    mixes = any(getattr(found, f"{kind}_distrib") is not None for kind in Mix.__struct_fields__)
+    rules = (
+        (found.range and name != "range", f"--range does not go with the workload {name!r}"),
+        (found.range_size and not workload.ranges, f"--range-size does not go with the workload {name!r}"),
+        (mixes and name != "mixed", f"--…-distrib does not go with the workload {name!r}"),
+        (
+            found.discard and found.engine != "raw",
+            "--discard goes with --engine raw only; other clients always copy what they read",
+        ),
+        (
+            found.rate and len(workload.phases) > 1,
+            f"--rate does not go with the workload {name!r}: a burst has no rate",
+        ),
+        (
+            found.ray and not found.processes,
+            "--ray needs --processes N: client processes in all, dealt out over the cluster's nodes in turn",
+        ),
+    )
+    for broken, why in rules:
+        if broken:
+            raise ValueError(why)
+
+
+def parse_arrivals(text: str) -> tuple[float, bool]:
+    """A rate of operations (``500``, ``500/s``) or of bytes (``2GB/s``): per second, and whether bytes are meant.
+
+    Raises ValueError.
+    """
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)(/s)?", text, re.ASCII)
+    per_s = float(number[1]) if number else parse_rate(text)
+    if not per_s > 0:
+        raise ValueError(f"{text!r} is no rate; it must be more than nothing")
+    return per_s, number is None
 
 
 def _first(environ: Mapping[str, str], *names: str) -> str:
@@ -168,6 +231,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
+def _scale(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) or not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no scale; write a number such as 0.01")
+    return float(text)
+
+
+def _arrivals(text: str) -> tuple[float, bool]:
+    return _explained(parse_arrivals, text)
+
+
 def _pids(text: str) -> tuple[int, ...]:
     return tuple(_count(word) for word in text.split(","))
 
@@ -184,13 +261,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="forebay bench",
         description="Load an S3 endpoint and measure it.",
-        epilog=_EPILOG,
+        epilog=_EPILOG + "".join(f"  {name:<11} {each.summary}\n" for name, each in sorted(WORKLOADS.items())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("verb", nargs="?", choices=sorted(WORKLOADS), help="the workload, as warp names it")
     _add_door(parser)
     _add_shape(parser)
+    _add_client(parser)
     _add_report(parser)
     return parser
 
@@ -210,22 +288,31 @@ def _add_door(parser: argparse.ArgumentParser) -> None:
 
 def _add_shape(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("load").add_argument
-    shape = Shape()
-    add("--workload", choices=sorted(WORKLOADS), help="whole objects or random ranges (default: get)")
-    add("--engine", choices=sorted(ENGINES), default="raw", help="the client (default: %(default)s)")
-    add("--obj.size", dest="obj_size", type=_size, default=shape.object_bytes, metavar="SIZE", help="default: 10MiB")
-    add("--objects", type=_count, default=shape.objects, metavar="N", help="default: %(default)s")
-    add("--prefix", default=shape.prefix, help="of the objects' keys (default: %(default)s)")
+    add("--workload", choices=sorted(WORKLOADS), help="what clients do (default: get); see below")
+    add("--obj.size", dest="obj_size", type=_size, metavar="SIZE", help="default: 10MiB, or the workload's")
+    add("--objects", type=_count, metavar="N", help="default: 2500, or the workload's")
+    add("--scale", type=_scale, default=1.0, metavar="X", help="so many times the objects: headline --scale 0.01")
+    add("--prefix", default=Shape().prefix, help="of the objects' keys (default: %(default)s)")
     add("--range", action="store_true", help="random ranges of random length: --workload range")
-    add("--range-size", type=_size, default=0, metavar="SIZE", help="random ranges of this length")
-    add("--concurrent", type=_count, default=shape.concurrent, metavar="N", help="connections (default: %(default)s)")
-    add("--processes", type=_count, default=1, metavar="N", help="client processes (default: %(default)s)")
-    add("--duration", type=_duration, default=shape.duration_s, metavar="TIME", help="default: 5m")
+    add("--range-size", "--part.size", dest="range_size", type=_size, metavar="SIZE", help="of a range, part or sample")
+    for kind, share in msgspec.structs.asdict(Mix()).items():
+        add(f"--{kind}-distrib", type=_share, metavar="N", help=f"mixed: the share of {kind}s (default: {share})")
+    add("--rate", "--rps-limit", type=_arrivals, metavar="RATE", help="begin 500 operations/s (500) or bytes (2GB/s)")
+    add("--concurrent", type=_count, metavar="N", help="connections (default: 20, or the workload's)")
+    add("--duration", type=_duration, default=Shape().duration_s, metavar="TIME", help="default: 5m")
     add("--timeout", type=_duration, default=60.0, metavar="TIME", help="of one operation (default: 60s)")
     add("--seed", type=int, default=0, help="of the random choices (default: %(default)s)")
-    add("--discard", action="store_true", help="raw: count body bytes in the kernel, copy none (a cheaper client)")
     add("--noprepare", action="store_true", help="the objects are there already; upload and remove nothing")
     add("--noclear", action="store_true", help="keep what was uploaded (default: remove it, and only it)")
+
+
+def _add_client(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("client").add_argument
+    add("--engine", choices=sorted(ENGINES), default="raw", help="the client (default: %(default)s)")
+    add("--processes", type=_count, metavar="N", help="client processes (default: 1)")
+    add("--ray", default="", metavar="ADDRESS", help="client processes on the nodes of a Ray cluster: auto, HOST:PORT")
+    add("--discard", action="store_true", help="raw: count body bytes in the kernel, copy none (a cheaper client)")
+    add("--batch", type=_count, default=Shape().batch, metavar="N", help="torch: objects at a time (default: 32)")
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,9 @@
 """A run, as the value that every client process gets: whom to ask, for what, how, and for how long.
 
 The command line becomes a plan (``bench/options.py``), a comparison builds its own; ``bench/load.py`` hands each client
-process its share. A plan is complete: a client reads no option and no environment. Times are seconds, sizes bytes.
-Sans-IO; msgspec structs, because they cross a pipe and their public half goes into the result.
+process its share. A plan is complete: a client reads no option and no environment. Its connections ("lanes") are
+numbered through over all clients, so that a workload can deal work out among them without anybody to ask. Times are
+seconds, sizes bytes. Sans-IO; msgspec structs, because they cross a wire and their public half goes into the result.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from bench.arrivals import Rate
 from bench.operations import BenchObject, name_objects
 
 INTERVAL_S: Final = 0.1
@@ -30,8 +32,23 @@ class Door(msgspec.Struct, frozen=True):
     insecure: bool = False
 
 
+class Mix(msgspec.Struct, frozen=True):
+    """How often each kind of operation is chosen in the workload ``mixed``, in proportion to each other."""
+
+    get: int = 45
+    put: int = 15
+    stat: int = 30
+    delete: int = 10
+    list: int = 5
+
+
 class Shape(msgspec.Struct, frozen=True):
-    """What is asked for: the public half of a plan. ``range_bytes`` 0: ranges of random length."""
+    """What is asked for: the public half of a plan.
+
+    ``range_bytes``: of a range, a part or a sample, as the workload has it; 0: as the workload chooses. ``rate``: how
+    many operations begin per second (or, ``rate_by_bytes``, body bytes) whatever the server does; 0: a closed loop.
+    ``batch``: objects that the engine ``torch`` reads at a time.
+    """
 
     engine: str = "raw"
     workload: str = "get"
@@ -43,11 +60,21 @@ class Shape(msgspec.Struct, frozen=True):
     processes: int = 1
     duration_s: float = 300.0
     discard: bool = False
+    rate: float = 0.0
+    rate_by_bytes: bool = False
+    mix: Mix = Mix()
+    batch: int = 32
+    ray: str = ""
 
     @property
     def interval_s(self) -> float:
         """The length of an interval of the timeline: about 0.1 s, a whole number of them in the duration."""
         return self.duration_s / max(math.floor(self.duration_s / INTERVAL_S + 1e-9), 1)
+
+    @property
+    def arrivals(self) -> Rate | None:
+        """The rate of an open loop; None in a closed one."""
+        return Rate(self.rate, by_bytes=self.rate_by_bytes) if self.rate else None
 
     def objects_read(self) -> tuple[BenchObject, ...]:
         """The objects that the run reads."""
@@ -55,23 +82,30 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class LoadPlan(msgspec.Struct, frozen=True):
-    """A run. ``timeout_s``: how long one operation may stand still. ``cpus``: where clients run; empty: anywhere."""
+    """A run. ``timeout_s``: how long one operation may stand still. ``cpus``: where clients run; empty: anywhere.
+
+    ``seed`` is that of the whole run. A share has the lanes from ``first_lane`` on, of ``lanes`` (0: all are its own).
+    """
 
     door: Door
     shape: Shape
     timeout_s: float = 60.0
     seed: int = 0
     cpus: tuple[int, ...] = ()
+    first_lane: int = 0
+    lanes: int = 0
 
     def shares(self) -> list[LoadPlan]:
         """The plan of each client process; connections are dealt out evenly, and no process is left without one."""
-        processes = max(min(self.shape.processes, self.shape.concurrent), 1)
-        each, more = divmod(self.shape.concurrent, processes)
-        return [
-            msgspec.structs.replace(
-                self,
-                shape=msgspec.structs.replace(self.shape, concurrent=each + (index < more), processes=1),
-                seed=self.seed * 1000 + index,
-            )
-            for index in range(processes)
-        ]
+        whole = self.shape.concurrent
+        processes = max(min(self.shape.processes, whole), 1)
+        each, more = divmod(whole, processes)
+        sizes = [each + (index < more) for index in range(processes)]
+        return [self._share(sum(sizes[:index]), size) for index, size in enumerate(sizes)]
+
+    def _share(self, first_lane: int, size: int) -> LoadPlan:
+        whole = self.shape.concurrent
+        shape = msgspec.structs.replace(
+            self.shape, concurrent=size, processes=1, rate=self.shape.rate * size / max(whole, 1)
+        )
+        return msgspec.structs.replace(self, shape=shape, first_lane=first_lane, lanes=whole)

@@ -2,27 +2,27 @@
 
 Objects are looked at by HEAD and uploaded only where they are missing or have another size; what was there before the
 run is left alone afterwards, as is everything else in the bucket (warp empties its bucket; this never does). Bodies
-are slices of one random buffer at differing offsets: incompressible, different from object to object, no copy each.
+come from ``bench/bodies.py``. A workload that writes needs no objects, or leaves some of its own behind: they go too.
 
 Uses the raw engine whatever engine the run has, over a few threads. Raises PrepareFailed, in one line for people.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from threading import Event
 from typing import Final, TypeVar
 
+from bench.bodies import Bodies
 from bench.engines import raw
 from bench.engines.ports import Engine, Session
 from bench.operations import BenchObject, MakeBucket, OperationFailed, Probe, Remove, Write
 from bench.plan import LoadPlan
+from bench.workloads import WORKLOADS
 
 THREADS: Final = 8
-_OFFSETS: Final = 64 * 1024
 _ATTEMPTS: Final = 3
 _OURS_ALREADY: Final = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
@@ -38,22 +38,26 @@ def prepare(plan: LoadPlan, made: list[BenchObject], on_progress: Callable[[int]
 
     ``made`` grows by each that was uploaded, so that the caller can remove them even where this ends early.
     """
-    objects = plan.shape.objects_read()
-    buffer = memoryview(os.urandom(plan.shape.object_bytes + _OFFSETS))
+    bodies = Bodies(plan.shape.object_bytes)
 
     def ensure(session: Session, numbered: tuple[int, BenchObject]) -> None:
         number, wanted = numbered
         if not _is_there(session, wanted):
-            start = number * 64 % _OFFSETS
-            _insist(session, Write(wanted.key, buffer[start : start + wanted.size]))
+            _insist(session, Write(wanted.key, bodies.body(number, wanted.size)))
             made.append(wanted)
 
     _make_bucket(raw.open_engine(plan))
-    over_sessions(plan, ensure, list(enumerate(objects)), on_progress)
+    if WORKLOADS[plan.shape.workload].prepared:
+        over_sessions(plan, ensure, list(enumerate(plan.shape.objects_read())), on_progress)
+
+
+def leavings(plan: LoadPlan) -> tuple[BenchObject, ...]:
+    """What the run's workload may have left behind, beside the objects that were prepared."""
+    return WORKLOADS[plan.shape.workload].written(plan.shape)
 
 
 def clear(plan: LoadPlan, objects: Sequence[BenchObject]) -> None:
-    """Remove ``objects``."""
+    """Remove ``objects``, which need not all be there."""
 
     def remove(session: Session, which: BenchObject) -> None:
         _insist(session, Remove(which.key))

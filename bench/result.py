@@ -87,10 +87,24 @@ class Cost(msgspec.Struct, frozen=True):
     client_busy: float
 
 
+class KindResult(msgspec.Struct, frozen=True):
+    """One kind of operation (``GET``, ``PUT`` …) in a run of several; rates over the whole time that the run took."""
+
+    requests: int
+    bytes: int
+    failed: int
+    requests_per_s: float
+    gb_per_s: float
+    latency: Latency
+
+
 class Result(msgspec.Struct, frozen=True):
     """A run; see the module. ``started``: ISO 8601, UTC. ``errors``: by S3 error code or our own word.
 
     ``command`` repeats the run (keys left out); ``cost`` is None where the server's processes are not known.
+    ``latency`` counts from the intended start; in an open loop ``service`` is the same from the actual one, and
+    ``unsent`` says how many operations were due and never began: a rate that was not held. ``kinds``: the run by kind
+    of operation.
     """
 
     format: int
@@ -110,6 +124,9 @@ class Result(msgspec.Struct, frozen=True):
     first_byte_buckets: Durations | None = None
     cost: Cost | None = None
     command: str = ""
+    service: Latency | None = None
+    unsent: int = 0
+    kinds: dict[str, KindResult] = {}
 
     @property
     def failed(self) -> int:
@@ -139,6 +156,9 @@ def judge_run(
         first_byte=latency_of(report.first_byte.histogram()),
         latency_buckets=report.total,
         first_byte_buckets=report.first_byte,
+        service=latency_of(report.service.histogram()) if report.service.buckets else None,
+        unsent=report.unsent,
+        kinds=_kinds(report),
     )
 
 
@@ -190,6 +210,21 @@ def parse_json(document: bytes) -> Result:
     if result.format != FORMAT:
         raise ValueError(f"a result of format {result.format}; this version reads format {FORMAT}")
     return result
+
+
+def _kinds(report: LoadReport) -> dict[str, KindResult]:
+    wall_s = report.last_s - report.begin_s
+    return {
+        name: KindResult(
+            requests=kind.requests,
+            bytes=kind.bytes,
+            failed=kind.failed,
+            requests_per_s=_over(kind.requests, wall_s),
+            gb_per_s=_over(kind.bytes / 1e9, wall_s),
+            latency=latency_of(kind.total.histogram()),
+        )
+        for name, kind in report.kinds.items()
+    }
 
 
 def _over(amount: float, by: float) -> float:

@@ -1,7 +1,8 @@
 """One thread per session: for clients that block, as most programs' do.
 
-Every thread has a recorder and an iterator of its own, so they share nothing but the interpreter. The calling thread
-reports progress and owns the threads: it returns, or raises what one of them raised, when all have ended.
+Every thread has a recorder and an iterator of its own, so they share nothing but the interpreter and, in an open loop,
+the schedule: a thread takes a turn and waits until it comes. The calling thread reports progress and owns the threads:
+it returns, or raises what one of them raised, when all have ended.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
+from bench.arrivals import Arrivals
 from bench.drivers.run import REST_S, TICK_S, Run
 from bench.engines.ports import Session
 from bench.operations import Operation, OperationFailed
@@ -20,30 +22,77 @@ from bench.recorder import Recorder
 def drive(run: Run, sessions: Sequence[Session], operations: Sequence[Iterator[Operation]]) -> list[Recorder]:
     """Keep all sessions busy until the window is over; ``operations``: one iterator each. Returns what was counted."""
     recorders = [run.recorder() for _ in sessions]
-    stop = threading.Event()
+    turns = _Turns(run)
     with ThreadPoolExecutor(len(sessions)) as pool:
         work = zip(sessions, operations, recorders, strict=True)
-        waiting = {pool.submit(_work, run, session, source, mine, stop) for session, source, mine in work}
+        waiting = {pool.submit(_work, turns, session, source, mine) for session, source, mine in work}
         try:
             while waiting:
                 ended, waiting = wait(waiting, TICK_S, FIRST_EXCEPTION)
                 for future in ended:
                     future.result()
                 if run.tick(recorders):
-                    stop.set()
+                    turns.stop.set()
         finally:
-            stop.set()
+            turns.stop.set()
+    recorders[0].missed(turns.unsent())
     return recorders
 
 
-def _work(
-    run: Run, session: Session, operations: Iterator[Operation], recorder: Recorder, stop: threading.Event
-) -> None:
-    while (started_s := time.monotonic()) < run.until_s and not stop.is_set():
+class _Turns:
+    """When a thread may begin its next operation. Shared by all threads."""
+
+    def __init__(self, run: Run) -> None:
+        self.stop = threading.Event()
+        self._run = run
+        self._lock = threading.Lock()
+
+    def wait(self, size: int) -> tuple[float, float | None] | None:
+        """Begin an operation of ``size`` bytes: now, and when it was intended (open loop). None: the run is over."""
+        now = time.monotonic()
+        if now >= self._run.until_s or self.stop.is_set():
+            return None
+        arrivals = self._run.arrivals
+        if arrivals is None:
+            return now, None
+        intended_s = self._take(arrivals, size)
+        if intended_s >= self._run.until_s:
+            return None
+        if intended_s > now:
+            if self.stop.wait(intended_s - now):
+                return None
+            now = time.monotonic()
+        return now, intended_s
+
+    def unsent(self) -> int:
+        """Turns of the window that nobody took; none where the run was stopped before its end."""
+        arrivals = self._run.arrivals
+        if arrivals is None or time.monotonic() < self._run.until_s:
+            return 0
+        return arrivals.unsent(self._run.until_s)
+
+    def _take(self, arrivals: Arrivals, size: int) -> float:
+        with self._lock:
+            return arrivals.due_s if arrivals.due_s >= self._run.until_s else arrivals.take(size)
+
+
+def _work(turns: _Turns, session: Session, operations: Iterator[Operation], recorder: Recorder) -> None:
+    for operation in operations:
+        turn = turns.wait(operation.moves)
+        if turn is None:
+            return
+        started_s, intended_s = turn
         try:
-            count = session.perform(next(operations))
+            count = session.perform(operation)
         except OperationFailed as fault:
-            recorder.went_wrong(fault.code, time.monotonic())
-            stop.wait(REST_S)
+            recorder.went_wrong(fault.code, time.monotonic(), kind=operation.kind)
+            turns.stop.wait(REST_S)
             continue
-        recorder.done(started_s, session.first_byte_s, time.monotonic(), count)
+        recorder.done(
+            started_s,
+            session.first_byte_s,
+            time.monotonic(),
+            count + operation.sends,
+            kind=operation.kind,
+            intended_s=intended_s,
+        )

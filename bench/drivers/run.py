@@ -2,6 +2,7 @@
 
 ``tick`` is called a few times a second with the recorders so far (for progress) and says whether to stop early. After
 a failed operation a connection rests for ``REST_S``, so that a server that refuses is not hammered at full speed.
+Without ``arrivals`` the run is a closed loop; with them an operation begins when its turn comes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bench.arrivals import Arrivals
 from bench.recorder import Recorder
 
 REST_S: Final = 0.05
@@ -27,6 +29,7 @@ class Run:
     interval_s: float
     timeout_s: float
     tick: Tick
+    arrivals: Arrivals | None = None
 
     def recorder(self) -> Recorder:
         """A recorder for one thread of this run."""

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from bench.engines.ports import Engine
-from bench.operations import MakeBucket, Operation, OperationFailed, Probe, Read, Remove, Write
+from bench.operations import List, MakeBucket, Operation, OperationFailed, Probe, Read, ReadBatch, Remove, Write
 from bench.plan import LoadPlan
 
 _STYLES: Final = {"path": "path", "host": "virtual"}
@@ -86,8 +86,13 @@ class Boto3Session:
                     raise OperationFailed("WrongLength")
             case Remove(key):
                 self._client.delete_object(Bucket=self._bucket, Key=key)
+            case List(prefix):
+                self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
             case MakeBucket():
                 self._client.create_bucket(Bucket=self._bucket)
+            case ReadBatch():
+                raise OperationFailed("NotSupported")
+        self.first_byte_s = time.monotonic()
         return 0
 
     def _read(self, operation: Read) -> int:

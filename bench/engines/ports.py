@@ -3,7 +3,8 @@
 A session is one connection's worth of client, used by one thread. Every engine has blocking sessions; one that also
 offers :class:`SplitSession` (start, then advance whenever bytes are there) is driven from one thread by readiness,
 which costs a fraction of a thread per connection. Sessions connect when they must and reconnect after a failure by
-themselves. All errors are :class:`bench.operations.OperationFailed`; a session stays usable after one.
+themselves. All errors are :class:`bench.operations.OperationFailed`; a session stays usable after one. An operation
+that a client has no call for fails as ``NotSupported``.
 """
 
 from __future__ import annotations
@@ -43,11 +44,15 @@ class SplitSession(Session, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine, opened in a client process: ``session(i)`` makes connection i; ``split`` is set if it can split."""
+    """An engine, opened in a client process: ``session(i)`` makes connection i; ``split`` is set if it can split.
+
+    ``batches``: it reads whole objects by the batch (``ReadBatch``).
+    """
 
     session: Callable[[int], Session]
     split: Callable[[int], SplitSession] | None
     close: Callable[[], None]
+    batches: bool = False
 
 
 OpenEngine = Callable[[LoadPlan], Engine]

@@ -5,7 +5,8 @@ One session is one kept connection and one request at a time (no pipelining). A 
 reads the bytes again: they are counted. With ``discard`` the kernel throws body bytes away uncopied (``MSG_TRUNC``,
 tcp(7)), where the client would otherwise be the bottleneck. What is checked of every answer: that its status is
 a success, that Content-Length is the length asked for, and that so many bytes came. (A range answered with 200 instead
-of 206 passes if its length is right: some servers do that, and clients read on.)
+of 206 passes if its length is right: some servers do that, and clients read on.) A listing may be chunked; it is kept,
+and must be whole.
 
 Sends block (bounded by the timeout), receives never do while split (``MSG_DONTWAIT``). Over TLS a session only blocks,
 since bytes may wait in the TLS layer where no readiness shows.
@@ -23,8 +24,8 @@ from urllib.parse import urlsplit
 
 from bench.engines.ports import Engine
 from bench.engines.requests import Heads, method_of
-from bench.engines.responses import BadResponse, ResponseHead, error_code, parse_head
-from bench.operations import Operation, OperationFailed, Probe, Read, Write
+from bench.engines.responses import BODY_BYTES_MAX, BadResponse, ChunkedBody, ResponseHead, error_code, parse_head
+from bench.operations import List, Operation, OperationFailed, Probe, Read, Write
 from bench.plan import LoadPlan
 
 BUFFER_BYTES: Final = 256 * 1024
@@ -80,8 +81,8 @@ class RawSession:
     """One connection; see the module. A SplitSession."""
 
     __slots__ = (
-        "_buffer", "_dial", "_early", "_error", "_flags", "_head", "_heads", "_left", "_operation", "_socket", "_view",
-        "first_byte_s",
+        "_buffer", "_chunks", "_dial", "_early", "_failed", "_flags", "_head", "_heads", "_kept", "_left", "_operation",
+        "_socket", "_view", "first_byte_s",
     )  # fmt: skip
 
     def __init__(
@@ -96,7 +97,9 @@ class RawSession:
         self._socket: socket.socket | None = None
         self._operation: Operation | None = None
         self._early = b""  # of a head that came in pieces
-        self._error: bytearray | None = None  # the body of an answer that is an error
+        self._kept: bytearray | None = None  # the body of an error or a listing
+        self._chunks: ChunkedBody | None = None  # of a listing that is chunked
+        self._failed = False
         self._head: ResponseHead | None = None
         self._left = 0
 
@@ -111,7 +114,8 @@ class RawSession:
     def start(self, operation: Operation) -> None:
         """See SplitSession."""
         self._operation = operation
-        self._head = self._error = None
+        self._head = self._kept = self._chunks = None
+        self._failed = False
         self._early = b""
         head = self._heads.head(operation, time.time())
         try:
@@ -142,14 +146,27 @@ class RawSession:
         if self._head is None:
             got = self._receive(BUFFER_BYTES, flags)
             return None if got < 0 else self._first(got)
-        discard = self._flags if self._error is None else 0
+        if self._chunks is not None:
+            got = self._receive(BUFFER_BYTES, flags)
+            return None if got < 0 else self._feed(self._chunks, self._view[:got])
+        discard = self._flags if self._kept is None else 0
         got = self._receive(min(self._left, BUFFER_BYTES), flags | discard)
         if got < 0:
             return None
-        if self._error is not None:
-            self._error += self._view[:got]
+        if self._kept is not None:
+            self._kept += self._view[:got]
         self._left -= got
         return self._finish() if self._left == 0 else None
+
+    def _feed(self, chunks: ChunkedBody, data: bytes | memoryview) -> int | None:
+        try:
+            whole = chunks.feed(data)
+        except BadResponse as fault:
+            raise self._broken("BadResponse") from fault
+        if not whole:
+            return None
+        self._kept = chunks.body
+        return self._finish()
 
     def _receive(self, count: int, flags: int) -> int:
         """Bytes received into the buffer; -1 where none are there yet. Raises OperationFailed."""
@@ -181,10 +198,12 @@ class RawSession:
             return None
         self._head = head
         self._left = self._expect(head) - (len(data) - head.stop)
+        if self._chunks is not None:
+            return self._feed(self._chunks, data[head.stop :])
         if self._left < 0:
             raise self._broken("LongBody")
-        if self._error is not None:
-            self._error += data[head.stop :]
+        if self._kept is not None:
+            self._kept += data[head.stop :]
         return self._finish() if self._left == 0 else None
 
     def _expect(self, head: ResponseHead) -> int:
@@ -194,6 +213,8 @@ class RawSession:
         bodiless = method == "HEAD" or head.status in (204, 304)
         if head.status not in _GOOD[method]:
             return self._expect_error(head, bodiless=bodiless)
+        if isinstance(operation, List):
+            return self._expect_listing(head)
         if isinstance(operation, Read | Probe) and head.length != operation.length:
             raise self._broken("WrongLength")
         if not bodiless and head.length is None:
@@ -204,17 +225,34 @@ class RawSession:
         length = 0 if bodiless else head.length
         if length is None or length > _ERROR_BYTES_MAX:
             raise self._broken(f"HTTP {head.status}")
-        self._error = bytearray()
+        self._failed = True
+        self._kept = bytearray()
         return length
+
+    def _expect_listing(self, head: ResponseHead) -> int:
+        if head.chunked:
+            self._chunks = ChunkedBody()
+            return 0
+        if head.length is None or head.length > BODY_BYTES_MAX:
+            raise self._broken("NoLength")
+        self._kept = bytearray()
+        return head.length
 
     def _finish(self) -> int:
         """The answer is whole: its body bytes. Raises OperationFailed where it is an error."""
         head = self._head
         if head is not None and not head.keeps_open:
             self.close()
-        if head is not None and self._error is not None:
-            raise OperationFailed(error_code(head.status, bytes(self._error)))
+        if self._failed and head is not None:
+            raise OperationFailed(error_code(head.status, bytes(self._kept or b"")))
+        if isinstance(self._operation, List):
+            return self._listed(self._kept or bytearray())
         return self._operation.length if isinstance(self._operation, Read) else 0
+
+    def _listed(self, body: bytearray) -> int:
+        if not body.rstrip().endswith(b"</ListBucketResult>"):
+            raise self._broken("BadListing")
+        return len(body)
 
     def _broken(self, code: str) -> OperationFailed:
         self.close()

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from bench.operations import MakeBucket, Operation, Probe, Read, Remove, Write
+from bench.operations import List, MakeBucket, Operation, OperationFailed, Probe, Read, ReadBatch, Remove, Write
 from bench.plan import Door
 from gateway.s3.sigv4 import Credentials, sign
 
@@ -41,14 +41,18 @@ _METHODS: Final[dict[type[Operation], str]] = {
     Read: "GET",
     Write: "PUT",
     Probe: "HEAD",
+    List: "GET",
     Remove: "DELETE",
     MakeBucket: "PUT",
 }
 
 
 def method_of(operation: Operation) -> str:
-    """The HTTP method that does it."""
-    return _METHODS[type(operation)]
+    """The HTTP method that does it. Raises OperationFailed where no single request does."""
+    try:
+        return _METHODS[type(operation)]
+    except KeyError as fault:
+        raise OperationFailed("NotSupported") from fault
 
 
 class Heads:
@@ -83,17 +87,19 @@ class Heads:
     def _make(self, operation: Operation, now: float) -> bytes:
         method = method_of(operation)
         path = self._path(operation)
+        query = f"list-type=2&prefix={quote(operation.prefix, safe='-_.~')}" if isinstance(operation, List) else ""
         headers = {"host": self._host, **_extra(operation)}
         if self._door.access_key:
             payload = "UNSIGNED-PAYLOAD" if isinstance(operation, Write) else _NOTHING
-            headers |= sign(method, path, "", headers, payload, self._credentials, self._door.region, now)
+            headers |= sign(method, path, query, headers, payload, self._credentials, self._door.region, now)
         headers = {"accept-encoding": "identity", "user-agent": _AGENT, **headers, **_TRACE}
         fields = (f"{_SPELLED.get(name, name)}: {value}" for name, value in headers.items())
-        lines = [f"{method} {path} HTTP/1.1", *fields]
+        target = f"{path}?{query}" if query else path
+        lines = [f"{method} {target} HTTP/1.1", *fields]
         return "\r\n".join([*lines, "", ""]).encode("ascii")
 
     def _path(self, operation: Operation) -> str:
-        if isinstance(operation, MakeBucket):
+        if isinstance(operation, MakeBucket | List | ReadBatch):
             return self._root.rstrip("/") or "/"
         return self._root + quote(operation.key, safe="/-_.~")
 

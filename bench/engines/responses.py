@@ -1,7 +1,7 @@
 """Response heads, as far as the raw engine must understand them (RFC 9112): status, body length, connection.
 
-This is no general HTTP client. A body has a Content-Length or is none of ours: a chunked or endless answer to a read
-is reported as an error, since its length proves nothing. Sans-IO.
+This is no general HTTP client. The body of a read has a Content-Length or is none of ours: a chunked or endless answer
+to a read is reported as an error, since its length proves nothing. Listings may be chunked, and are kept. Sans-IO.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 HEAD_BYTES_MAX: Final = 32 * 1024
+BODY_BYTES_MAX: Final = 4 * 1024 * 1024
+_HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _END: Final = b"\r\n\r\n"
 _CODE_OPEN: Final = b"<Code>"
 _CODE_CLOSE: Final = b"</Code>"
@@ -25,6 +27,7 @@ class ResponseHead(NamedTuple):
     length: int | None
     keeps_open: bool
     stop: int
+    chunked: bool = False
 
 
 def parse_head(data: bytes) -> ResponseHead | None:
@@ -42,7 +45,46 @@ def parse_head(data: bytes) -> ResponseHead | None:
         raise BadResponse(f"no length: {length!r}")
     connection = _header(head, b"connection") or b""
     keeps_open = connection != b"close" and (head.startswith(b"http/1.1") or connection == b"keep-alive")
-    return ResponseHead(int(head[9:12]), None if length is None else int(length), keeps_open, end + 4)
+    chunked = _header(head, b"transfer-encoding") == b"chunked"
+    return ResponseHead(int(head[9:12]), None if length is None else int(length), keeps_open, end + 4, chunked)
+
+
+class ChunkedBody:
+    """Takes a chunked body apart, however it is cut; ``body`` is what has come of it. At most ``BODY_BYTES_MAX``."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self._waiting = bytearray()
+
+    def feed(self, data: bytes | bytearray | memoryview) -> bool:
+        """Take more bytes; True once the body is whole. Raises BadResponse."""
+        self._waiting += data
+        if len(self.body) + len(self._waiting) > BODY_BYTES_MAX:
+            raise BadResponse("a body too large to keep")
+        while (end := self._waiting.find(b"\r\n")) >= 0:
+            size = _chunk_size(bytes(self._waiting[:end]))
+            if size == 0:
+                return self._is_over(end)
+            stop = end + 2 + size + 2
+            if len(self._waiting) < stop:
+                return False
+            self.body += self._waiting[end + 2 : stop - 2]
+            del self._waiting[:stop]
+        return False
+
+    def _is_over(self, end: int) -> bool:
+        """Whether the trailer after the last chunk is complete, too; nothing may follow it."""
+        stop = self._waiting.find(_END, end)
+        if 0 <= stop < len(self._waiting) - len(_END):
+            raise BadResponse("bytes after the end of a body")
+        return stop >= 0
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not digits or not set(digits) <= _HEX:
+        raise BadResponse(f"no chunk size: {line[:40]!r}")
+    return int(digits, 16)
 
 
 def error_code(status: int, body: bytes) -> str:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.arrivals import Rate
 from bench.plan import Door, LoadPlan, Shape
 
 DOOR = Door(("http://127.0.0.1:9000",), "b", "AK", "SK")
@@ -19,9 +20,21 @@ def test_connections_are_dealt_out_evenly_and_none_is_lost(concurrent: int, proc
     assert max(counts) - min(counts) <= 1
 
 
-def test_no_two_clients_choose_alike() -> None:
-    shares = LoadPlan(DOOR, Shape(concurrent=4, processes=4), seed=7).shares()
-    assert len({share.seed for share in shares}) == 4
+def test_lanes_are_numbered_through() -> None:
+    shares = LoadPlan(DOOR, Shape(concurrent=7, processes=3), seed=7).shares()
+    assert [(share.first_lane, share.shape.concurrent, share.lanes, share.seed) for share in shares] == [
+        (0, 3, 7, 7),
+        (3, 2, 7, 7),
+        (5, 2, 7, 7),
+    ]
+
+
+def test_a_rate_is_shared_by_connections() -> None:
+    shares = LoadPlan(DOOR, Shape(concurrent=4, processes=3, rate=100.0)).shares()
+    assert [share.shape.rate for share in shares] == [50.0, 25.0, 25.0]
+    assert shares[0].shape.arrivals == Rate(50.0)
+    assert Shape(rate=1e9, rate_by_bytes=True).arrivals == Rate(1e9, by_bytes=True)
+    assert Shape().arrivals is None
 
 
 def test_a_share_survives_the_pipe() -> None:

@@ -15,6 +15,7 @@ from tests.doubles.scripted_server import HANG_UP, ScriptedServer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 SLOW_DOWN = b"HTTP/1.1 503 X\r\nContent-Length: 21\r\n\r\n<Code>SlowDown</Code>"
+READ = Read("k", 5)
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"
 
 
@@ -41,7 +42,7 @@ def driven(server: ScriptedServer, sessions: int, operations: int, timeout_s: fl
     run = Run(now, now + 60, 0.1, timeout_s, Stop(operations).tick)
     mine = sessions_to(server, sessions)
     try:
-        (recorder,) = drive(run, mine, (Read(str(number), 5) for number in count()))
+        (recorder,) = drive(run, mine, [(Read(str(number), 5) for number in count()) for _ in mine])
     finally:
         for session in mine:
             session.close()
@@ -84,5 +85,5 @@ def test_when_the_window_is_over_nothing_new_begins() -> None:
     now = time.monotonic()
     run = Run(now - 2, now - 1, 0.1, 30.0, lambda _: False)
     with ScriptedServer([]) as server:
-        (recorder,) = drive(run, sessions_to(server, 2), iter([]))
+        (recorder,) = drive(run, sessions_to(server, 2), [iter([READ]), iter([READ])])
     assert (recorder.requests, recorder.failed) == (0, 0)

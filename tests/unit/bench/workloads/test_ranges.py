@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from bench.operations import BenchObject, Read
 from bench.workloads.ranges import random_ranges
+from bench.workloads.terms import Terms
 from cache.versions import ByteSpan
+from tests.unit.bench.workloads.given import lane, terms
+
+
+def of(*objects: BenchObject, range_bytes: int = 0) -> Terms:
+    return Terms(objects, shared=terms(1).shared, body=terms(1).body, range_bytes=range_bytes)
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=5), st.integers(0, 12_000), st.integers())
@@ -17,8 +23,8 @@ def test_every_range_lies_in_its_object_and_has_the_length_asked_for(
     sizes: list[int], range_bytes: int, seed: int
 ) -> None:
     objects = [BenchObject(str(number), size) for number, size in enumerate(sizes)]
-    reads = islice(random_ranges(objects, random.Random(seed).randrange, range_bytes=range_bytes), 50)
-    for read in reads:
+    mine = lane(choose=random.Random(seed).randrange)
+    for read in islice(random_ranges(of(*objects, range_bytes=range_bytes), mine), 50):
         size = sizes[int(read.key)]
         if read.span is None:
             assert (size, read.length) == (0, 0)
@@ -33,9 +39,10 @@ def test_the_first_and_the_last_place_can_be_chosen(choice: int, span: ByteSpan)
     def choose(count: int) -> int:
         return choice if count == 7 else 0
 
-    assert next(random_ranges([BenchObject("k", 10)], choose, range_bytes=4)) == Read("k", 4, span)
+    assert next(random_ranges(of(BenchObject("k", 10), range_bytes=4), lane(choose=choose))) == Read("k", 4, span)
 
 
 def test_without_a_length_it_is_chosen_as_well() -> None:
     chosen = iter([0, 2, 5])
-    assert next(random_ranges([BenchObject("k", 10)], lambda _: next(chosen))) == Read("k", 3, ByteSpan(5, 8))
+    reads = random_ranges(of(BenchObject("k", 10)), lane(choose=lambda _: next(chosen)))
+    assert next(reads) == Read("k", 3, ByteSpan(5, 8))
