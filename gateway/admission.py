@@ -32,7 +32,7 @@ class Client:
     target: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admitted:
     """A request that may go on: what it is, who asks, and how its body is signed (None: nobody was authenticated)."""
 

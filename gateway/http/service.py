@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 UNIDENTIFIED: Final = "unidentified"
+_REFINING: Final = frozenset({"x-forebay-job", "x-forebay-rank", "x-forebay-gpus"})
 _LENGTHLESS: Final = frozenset({204, 304})
 
 
@@ -78,6 +79,7 @@ class Service:
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(4).upper())
     _date: tuple[int, str] = (0, "")
+    _plain_clients: dict[str, ClientMeter] = field(default_factory=dict)  # by access key, of our own identities
 
     @property
     def tally(self) -> Tally:
@@ -92,8 +94,14 @@ class Service:
         """Whom to count for; requests of which nobody knows whose they are share one client."""
         if admitted is None:
             return self.meter.client(UNIDENTIFIED, "", "", 0, 0.0)
-        client = self.admission.client(admitted)
-        return self.meter.client(client.name, client.job, client.rank, client.gpus, client.target)
+        plain = _REFINING.isdisjoint(admitted.request.headers)
+        kept = self._plain_clients.get(admitted.identity.access_key) if plain else None
+        if kept is None:
+            client = self.admission.client(admitted)
+            kept = self.meter.client(client.name, client.job, client.rank, client.gpus, client.target)
+            if plain:
+                self._plain_clients[admitted.identity.access_key] = kept
+        return kept
 
     def reply(self, admitted: Admitted, answer: Answer, began: float, *, keep: bool, http_1_0: bool = False) -> Reply:
         """Open a reply to an admitted request that began at monotonic time ``began``."""

@@ -139,13 +139,15 @@ _READ_PARAMETERS: Final = frozenset(
         "response-cache-control", "response-content-disposition", "response-content-encoding",
     }
 )  # fmt: skip
-_UPSTREAM_DECIDES: Final = (
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-server-side-encryption-customer-key",
-    "x-amz-server-side-encryption-customer-key-md5",
-    "x-amz-expected-bucket-owner",
-    "x-amz-request-payer",
-    "origin",
+_UPSTREAM_DECIDES: Final = frozenset(
+    {
+        "x-amz-server-side-encryption-customer-algorithm",
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-server-side-encryption-customer-key-md5",
+        "x-amz-expected-bucket-owner",
+        "x-amz-request-payer",
+        "origin",
+    }
 )
 """With one of these, as a header or a parameter, the answer depends on more than the object: never from the cache."""
 
@@ -197,7 +199,7 @@ def _subresource(request: S3Request) -> str:
 def _is_plain_read(request: S3Request) -> bool:
     """Whether only the object decides the answer."""
     headers, query = request.headers, request.query
-    if any(name in headers for name in _UPSTREAM_DECIDES):
+    if not _UPSTREAM_DECIDES.isdisjoint(headers):
         return False
     return not query or all(_belongs_to_read(name) for name in query)
 

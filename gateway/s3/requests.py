@@ -43,6 +43,13 @@ _REPEATED: Final = frozenset(
         "x-amz-content-sha256", "x-forebay-gpus", "x-forebay-job", "x-forebay-rank",
     }
 )  # fmt: skip
+_CHANGING: Final = {
+    name: name.lower()
+    for name in (
+        "Authorization", "X-Amz-Date", "amz-sdk-invocation-id", "Range", "authorization", "x-amz-date", "range",
+        "X-Amz-Security-Token", "x-amz-security-token",
+    )
+}  # fmt: skip
 KNOWN_LINES_MAX: Final = 4096
 KNOWN_LINE_MAX: Final = 512
 PLAIN_TARGET_MAX: Final = 1024
@@ -108,6 +115,9 @@ def read_head(head: bytes) -> tuple[str, bytes, dict[str, str]] | None:
 def _split_line(line: str) -> tuple[str, str] | None:
     """Name and value of a header line, or None. What a client repeats with every request is remembered whole."""
     name, colon, value = line.partition(":")
+    low = _CHANGING.get(name)
+    if low is not None:
+        return (low, value.strip(" \t")) if colon else None
     if not colon or not _NAME.fullmatch(name):
         return None
     field = name.lower(), value.strip(" \t")

@@ -151,7 +151,7 @@ def authenticate(
 
 def payload_mode(content_sha256: str) -> PayloadMode:
     """The mode that x-amz-content-sha256 names. Raises S3Error InvalidArgument for any other value."""
-    if _HEX_SHA256.fullmatch(content_sha256):
+    if content_sha256 == EMPTY_SHA256 or _HEX_SHA256.fullmatch(content_sha256):
         return PayloadMode.HASHED
     mode = _MODES.get(content_sha256)
     if mode is None:
