@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import socket
+import subprocess
+import sys
+import threading
+import time
 import urllib.request
+from bisect import bisect_right
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.cluster import ACCESS_KEY, SECRET_KEY, Cluster, Node
+from tests.cluster import ACCESS_KEY, ROOT, SECRET_KEY, Cluster, Node
 from tests.doubles.bodies import body_of
 from tests.doubles.counting_proxy import CountingProxy
 from tests.doubles.fake_s3 import FakeS3
+from tests.doubles.threaded_s3 import threaded_s3
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
 MIB = 1 << 20
 CACHE = {"chunk_size": MIB}
+GPUS = 2  # of the client "tests"
 
 
 @contextmanager
@@ -151,3 +160,97 @@ def read_what_breaks(proxy: CountingProxy) -> None:
     for _ in range(3):
         with contextlib.suppress(OSError, Exception), urllib.request.urlopen(url, timeout=30) as answer:
             answer.read()
+
+
+class PacedReaders:
+    """Threads with boto3 that read at a given rate, all together, and note when which bytes came."""
+
+    def __init__(self, cluster: Cluster, *, bytes_per_s: float, threads: int = 3) -> None:
+        self._cluster = cluster
+        self._share = bytes_per_s / threads
+        self._stop = threading.Event()
+        self._arrived: list[list[tuple[float, int]]] = [[(time.monotonic(), 0)] for _ in range(threads)]
+        self._pool = ThreadPoolExecutor(threads)
+        self._readers = [self._pool.submit(self._read, arrived) for arrived in self._arrived]
+
+    def _read(self, arrived: list[tuple[float, int]]) -> None:
+        with client_of(self._cluster.nodes[0].endpoint) as client:
+            began = time.monotonic()
+            while not self._stop.wait(max(0.0, began + arrived[-1][1] / self._share - time.monotonic())):
+                stream = client.get_object(Bucket="data", Key="large")["Body"]
+                while piece := stream.read(256 * 1024):
+                    arrived.append((time.monotonic(), arrived[-1][1] + len(piece)))
+
+    def between(self, since: float, until: float) -> int:
+        """Bytes that came in that time."""
+        return sum(
+            noted[bisect_right(noted, (until, 1 << 62)) - 1][1] - noted[bisect_right(noted, (since, 1 << 62)) - 1][1]
+            for noted in map(list, self._arrived)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+        for reader in self._readers:
+            reader.result()
+
+
+def per_gpu(page: str) -> float:
+    """Bytes per second per GPU of the client ``tests`` over the last 10 s."""
+    pattern = r'^forebay_client_bytes_per_second_per_gpu\{client="tests"[^}]*window="10s"\} (\S+)$'
+    found = re.search(pattern, page, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def test_gb_per_s_per_gpu_are_what_the_client_measures(tmp_path: Path) -> None:
+    with threaded_s3() as fake, Cluster(tmp_path, fake.endpoint, settings={"cache": CACHE}) as cluster:
+        fake.shelf.generate("data", "large", 5 * MIB + 17, version=1)
+        with PacedReaders(cluster, bytes_per_s=30e6) as readers:
+            threading.Event().wait(12.0)  # the window that is compared is full then
+            shown, measured = [], []
+            for _ in range(10):
+                at = time.monotonic()
+                shown.append(per_gpu(cluster.nodes[0].page("/metrics")))
+                measured.append(readers.between(at - 10.0, at) / 10.0 / GPUS)
+                threading.Event().wait(0.1)
+    assert shown == pytest.approx(measured, rel=0.05)
+    assert min(measured) > 10e6
+
+
+def read_bytes(page: str) -> int:
+    """Body bytes of cacheable reads that the client ``tests`` got."""
+    pattern = r'^forebay_client_bytes_total\{client="tests"[^}]*source="(?:hit_local|hit_peer|miss)"\} (\S+)$'
+    return sum(int(float(value)) for value in re.findall(pattern, page, re.MULTILINE))
+
+
+def test_gb_per_s_per_gpu_are_what_the_harness_measures(tmp_path: Path) -> None:
+    asked = f"--bucket data --obj.size 1MiB --objects 8 --concurrent 2 --duration 12500ms --gpus {GPUS} --json".split()
+    keys = ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
+    with threaded_s3() as fake, Cluster(tmp_path, fake.endpoint, settings={"cache": CACHE}) as cluster:
+        node, seen = cluster.nodes[0], []
+        command = [
+            sys.executable,
+            "-m",
+            "gateway.cli",
+            "bench",
+            "--host",
+            node.endpoint,
+            *keys,
+            *asked,
+            str(tmp_path / "run.json"),
+        ]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as harness:
+            while harness.poll() is None:
+                at, page = time.monotonic(), node.page("/metrics")
+                seen.append((at, read_bytes(page), per_gpu(page)))
+                threading.Event().wait(0.05)
+        assert harness.returncode == 0
+    rates = json.loads((tmp_path / "run.json").read_bytes())["rates"]
+    began = next(at for at, count, _ in seen if count > 0)
+    at, _, shown = min(seen, key=lambda sample: abs(sample[0] - began - 11.5))
+    last, interval_s = at - began, rates["interval_s"]
+    window = rates["interval_gb_per_s"][round((last - 10.0) / interval_s) : round(last / interval_s)]
+    assert shown == pytest.approx(1e9 * sum(window) / len(window) / GPUS, rel=0.05)
