@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any, Final, Literal
 
+from gateway.quantities import parse_rate
+
 Permission = Literal["read", "write", "list", "visit"]
 
 ALLOWABLE: Final = frozenset({"read", "write", "list"})
-_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30}
-_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)?B/S", re.IGNORECASE | re.ASCII)
 _ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9_.+=@-]{3,128}")
 _KEYS: Final = frozenset(
     {"access_key", "secret_key", "session_token", "name", "job", "rank", "gpus", "target", "grants"}
@@ -142,14 +142,6 @@ def generate_identities(path: str) -> Identity:
         file.flush()
         os.fsync(file.fileno())
     return identity
-
-
-def parse_rate(text: str) -> float:
-    """Bytes per second from ``7GB/s``, ``500MB/s``, ``2GiB/s``. Raises ValueError."""
-    found = _RATE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"not a rate: {text!r}")
-    return float(found[1]) * _UNITS[(found[2] or "").upper()]
 
 
 def _parse_identity(table: object, where: str) -> Identity:

@@ -15,7 +15,7 @@ from aiobotocore.session import AioSession
 from yarl import URL
 
 from cache.tally import Tally
-from cache.versions import ObjectRef
+from cache.versions import ByteSpan, ObjectRef, ObjectVersion
 from gateway.exchange import Address
 from gateway.forward import Forwarder
 from gateway.s3.canonical import derived_key, seal
@@ -139,3 +139,14 @@ async def put(house: House, mode: str, body: bytes, *, spoil: str = "", key: str
         raw = raw[:-9]
     async with house.session.put(f"{house.door.endpoint}/bkt/{key}", data=raw, headers=headers) as answer:
         return answer.status, await answer.read()
+
+
+async def read_span(
+    upstream: Upstream, version: ObjectVersion, span: ByteSpan, received: list[bytes] | None = None
+) -> bytes:
+    """All of a fetch; what came before a fault is in ``received``."""
+    received = [] if received is None else received
+    async with upstream.fetch(version, span) as pieces:
+        async for piece in pieces:
+            received.append(piece)
+    return b"".join(received)

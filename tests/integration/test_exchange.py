@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,54 +16,12 @@ from cache.faults import (
 from cache.tally import Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from gateway.exchange import Address
-from gateway.s3.sigv4 import Credentials
-from gateway.upstream import Patience, Upstream
+from gateway.upstream import Upstream
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.doubles.fake_s3_door import checks_signatures
+from tests.doubles.forwarding_house import KEYS, QUICK, read_span
 from tests.doubles.raw_upstream import RawUpstream
 from tests.doubles.shelf import checksum_of
-
-KEYS = Credentials("AKUP", "secret-up")
-QUICK = Patience(connections=8, connect_timeout_s=2.0, read_timeout_s=2.0, retries=3, backoff_s=0.001)
-MIB = 1 << 20
-ODD_KEYS = [
-    "a/../k",
-    "a//b",
-    "./k",
-    "k%2Fx",
-    "plus+and space",
-    "ünï/codé",
-    "~t'(x)!*",
-    "a?b=c&d",
-    "k#x",
-    "%41",
-    "tab\tkey",
-]
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeS3]:
-    async with FakeS3(verify=checks_signatures({"AKUP": KEYS})) as fake:
-        fake.shelf.buckets.setdefault("bkt", {})
-        yield fake
-
-
-@pytest.fixture
-async def upstream(fake: FakeS3) -> AsyncIterator[Upstream]:
-    async with Upstream(Address(fake.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream:
-        yield upstream
-
-
-async def read(
-    upstream: Upstream, version: ObjectVersion, span: ByteSpan, received: list[bytes] | None = None
-) -> bytes:
-    received = [] if received is None else received
-    async with upstream.fetch(version, span) as pieces:
-        async for piece in pieces:
-            received.append(piece)
-    return b"".join(received)
-
 
 # --- broken answers
 
@@ -78,7 +35,7 @@ async def test_a_wrong_range_is_refused(fake: FakeS3, upstream: Upstream, wrong:
     fake.trouble(method="GET", wrong=wrong)
     for _ in range(20):
         with pytest.raises((UpstreamBroken, VersionChanged)):
-            await read(upstream, version, ByteSpan(100, 1100))
+            await read_span(upstream, version, ByteSpan(100, 1100))
 
 
 @pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"])
@@ -87,13 +44,13 @@ async def test_a_whole_object_is_held_against_its_checksum(fake: FakeS3, upstrea
     fake.shelf.put("bkt", "k", body, {f"x-amz-checksum-{algorithm}": checksum_of(algorithm, body)})
     version = (await upstream.head(ObjectRef("bkt", "k"))).version
     fake.trouble(method="GET", wrong="whole")
-    assert await read(upstream, version, ByteSpan(0, 300_000)) == body
+    assert await read_span(upstream, version, ByteSpan(0, 300_000)) == body
     fake.calm()
     fake.shelf.find("bkt", "k").body = b"\0" + body[1:]  # type: ignore[union-attr]  # it was just put
     fake.trouble(method="GET", wrong="whole")
     received: list[bytes] = []
     with pytest.raises(UpstreamBroken):
-        await read(upstream, version, ByteSpan(0, 300_000), received)
+        await read_span(upstream, version, ByteSpan(0, 300_000), received)
     assert sum(map(len, received)) < 300_000
 
 
@@ -101,7 +58,7 @@ async def test_a_200_will_do_for_the_whole_object(fake: FakeS3, upstream: Upstre
     fake.shelf.put("bkt", "k", b"whole")
     version = (await upstream.head(ObjectRef("bkt", "k"))).version
     fake.trouble(method="GET", wrong="whole")
-    assert await read(upstream, version, ByteSpan(0, 5)) == b"whole"
+    assert await read_span(upstream, version, ByteSpan(0, 5)) == b"whole"
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -114,7 +71,7 @@ async def test_a_cut_body_never_ends_tidily(fake: FakeS3, upstream: Upstream, *,
         fake.trouble(method="GET", cut_after=cut, reset=reset)
         received: list[bytes] = []
         with pytest.raises((UpstreamBroken, UpstreamUnreachable)):
-            await read(upstream, version, ByteSpan(0, size), received)
+            await read_span(upstream, version, ByteSpan(0, size), received)
         assert sum(map(len, received)) <= cut
 
 
@@ -150,7 +107,7 @@ async def test_broken_framing_is_a_fault(broken: str) -> None:
         raw.answer(*BROKEN[broken], then="fin")
         received: list[bytes] = []
         with pytest.raises(UpstreamFault):
-            await read(up, ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20), ByteSpan(0, 10), received)
+            await read_span(up, ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20), ByteSpan(0, 10), received)
         assert sum(map(len, received)) < 10
 
 
@@ -164,7 +121,7 @@ async def test_an_answer_cut_anywhere_is_a_fault(whole: bytes, then: str) -> Non
             raw.answer(whole[:cut], then=then)  # type: ignore[arg-type]  # the parameters are its literals
             received: list[bytes] = []
             with pytest.raises(UpstreamFault):
-                await read(up, version, ByteSpan(0, 10), received)
+                await read_span(up, version, ByteSpan(0, 10), received)
             assert sum(map(len, received)) < 10
 
 
@@ -183,7 +140,7 @@ async def test_sound_framing_is_read(pieces: tuple[bytes, ...], then: str) -> No
         raw.answer(*pieces, then=then)  # type: ignore[arg-type]  # the parameters are its literals
         version = ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20)
         for _ in range(3):
-            assert await read(up, version, ByteSpan(0, 10)) == b"0123456789"
+            assert await read_span(up, version, ByteSpan(0, 10)) == b"0123456789"
         assert raw.connections == (1 if then == "keep" else 3)
 
 
@@ -197,7 +154,7 @@ async def test_bytes_beyond_the_body_never_reach_the_next_answer(
         raw.answer(*((SIZED + b"0123456789" + extra,) if at_once else (SIZED, b"0123456789", extra)))
         for number in range(1, 11):
             with contextlib.suppress(UpstreamBroken):
-                assert await read(up, version, ByteSpan(0, 10)) == b"0123456789"
+                assert await read_span(up, version, ByteSpan(0, 10)) == b"0123456789"
             await raw.answered(number)
             await _turn_the_loop(fake, upstream)
 

@@ -7,7 +7,6 @@ import contextlib
 import io
 import random
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -26,24 +25,9 @@ from gateway.s3.sigv4 import presign
 from gateway.upstream import Patience, Upstream
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.doubles.fake_s3_door import checks_signatures
 from tests.doubles.forwarding_door import ForwardingDoor
 from tests.doubles.forwarding_house import CLIENT, KEYS, MIB, MODES, QUICK, House, Told, house_on, library, put
 from tests.doubles.raw_upstream import RawUpstream
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeS3]:
-    async with FakeS3(verify=checks_signatures({"AKUP": KEYS})) as fake:
-        fake.shelf.buckets.setdefault("bkt", {})
-        yield fake
-
-
-@pytest.fixture
-async def house(fake: FakeS3) -> AsyncIterator[House]:
-    async with house_on(fake.endpoint, fake) as house:
-        yield house
-
 
 # --- spelling
 

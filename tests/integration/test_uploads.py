@@ -14,23 +14,9 @@ from gateway.forward import Forwarder
 from gateway.upstream import Upstream
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.doubles.fake_s3_door import checks_signatures
 from tests.doubles.forwarding_door import ForwardingDoor
-from tests.doubles.forwarding_house import KEYS, MIB, MODES, QUICK, House, Told, house_on, put
+from tests.doubles.forwarding_house import KEYS, MIB, MODES, QUICK, House, Told, put
 from tests.doubles.shelf import checksum_of
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeS3]:
-    async with FakeS3(verify=checks_signatures({"AKUP": KEYS})) as fake:
-        fake.shelf.buckets.setdefault("bkt", {})
-        yield fake
-
-
-@pytest.fixture
-async def house(fake: FakeS3) -> AsyncIterator[House]:
-    async with house_on(fake.endpoint, fake) as house:
-        yield house
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 700_000])

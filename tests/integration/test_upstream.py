@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,15 +16,11 @@ from cache.ports import Origin
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, ObjectRef, ObjectVersion
 from gateway.exchange import Address
-from gateway.s3.sigv4 import Credentials
 from gateway.upstream import Patience, RetryBudget, Upstream
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import Call, FakeS3
-from tests.doubles.fake_s3_door import checks_signatures
+from tests.doubles.forwarding_house import KEYS, MIB, QUICK, read_span
 
-KEYS = Credentials("AKUP", "secret-up")
-QUICK = Patience(connections=8, connect_timeout_s=2.0, read_timeout_s=2.0, retries=3, backoff_s=0.001)
-MIB = 1 << 20
 ODD_KEYS = [
     "a/../k",
     "a//b",
@@ -39,29 +34,6 @@ ODD_KEYS = [
     "%41",
     "tab\tkey",
 ]
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeS3]:
-    async with FakeS3(verify=checks_signatures({"AKUP": KEYS})) as fake:
-        fake.shelf.buckets.setdefault("bkt", {})
-        yield fake
-
-
-@pytest.fixture
-async def upstream(fake: FakeS3) -> AsyncIterator[Upstream]:
-    async with Upstream(Address(fake.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream:
-        yield upstream
-
-
-async def read(
-    upstream: Upstream, version: ObjectVersion, span: ByteSpan, received: list[bytes] | None = None
-) -> bytes:
-    received = [] if received is None else received
-    async with upstream.fetch(version, span) as pieces:
-        async for piece in pieces:
-            received.append(piece)
-    return b"".join(received)
 
 
 async def test_it_is_an_origin(upstream: Upstream) -> None:
@@ -82,7 +54,7 @@ async def test_a_head_becomes_an_entry(fake: FakeS3, upstream: Upstream) -> None
 async def test_keys_arrive_as_they_are(fake: FakeS3, upstream: Upstream, key: str) -> None:
     fake.shelf.put("bkt", key, key.encode() * 3)
     entry = await upstream.head(ObjectRef("bkt", key))
-    assert await read(upstream, entry.version, ByteSpan(1, entry.version.size)) == (key.encode() * 3)[1:]
+    assert await read_span(upstream, entry.version, ByteSpan(1, entry.version.size)) == (key.encode() * 3)[1:]
     assert {call.key for call in fake.calls} == {key}
 
 
@@ -101,7 +73,7 @@ async def test_ranges_come_in_pieces_as_they_arrive(fake: FakeS3, upstream: Upst
 async def test_an_encoded_object_is_not_decoded(fake: FakeS3, upstream: Upstream) -> None:
     fake.shelf.put("bkt", "z", b"not really gzip", {"content-encoding": "gzip"})
     version = (await upstream.head(ObjectRef("bkt", "z"))).version
-    assert await read(upstream, version, ByteSpan(0, version.size)) == b"not really gzip"
+    assert await read_span(upstream, version, ByteSpan(0, version.size)) == b"not really gzip"
 
 
 async def test_a_named_version_is_fetched(fake: FakeS3, upstream: Upstream) -> None:
@@ -110,7 +82,7 @@ async def test_a_named_version_is_fetched(fake: FakeS3, upstream: Upstream) -> N
     fake.shelf.put("bkt", "k", b"new body")
     version = (await upstream.head(ObjectRef("bkt", "k", old.version_id))).version
     assert version.version_id == old.version_id
-    assert await read(upstream, version, ByteSpan(0, 8)) == b"old body"
+    assert await read_span(upstream, version, ByteSpan(0, 8)) == b"old body"
 
 
 async def test_without_the_right_to_name_versions_the_current_one_is_read(fake: FakeS3, upstream: Upstream) -> None:
@@ -118,8 +90,8 @@ async def test_without_the_right_to_name_versions_the_current_one_is_read(fake: 
     fake.shelf.put("bkt", "k", b"some body")
     version = (await upstream.head(ObjectRef("bkt", "k"))).version
     fake.trouble(method="GET", status=403, code="AccessDenied", times=1)
-    assert await read(upstream, version, ByteSpan(0, 4)) == b"some"
-    assert await read(upstream, version, ByteSpan(4, 9)) == b" body"
+    assert await read_span(upstream, version, ByteSpan(0, 4)) == b"some"
+    assert await read_span(upstream, version, ByteSpan(4, 9)) == b" body"
     assert [call.status for call in fake.calls_of("GET", "k")] == [403, 206, 206]
 
 
@@ -128,7 +100,7 @@ async def test_refusals_carry_upstreams_document(fake: FakeS3, upstream: Upstrea
         await upstream.head(ObjectRef("bkt", "nothing"))
     assert (refused.value.status, refused.value.body) == (404, b"")
     with pytest.raises(UpstreamRefused) as refused:
-        await read(upstream, ObjectVersion(fake.endpoint, "bkt", "nothing", '"e"', 10), ByteSpan(0, 4))
+        await read_span(upstream, ObjectVersion(fake.endpoint, "bkt", "nothing", '"e"', 10), ByteSpan(0, 4))
     assert refused.value.status == 404
     assert b"<Code>NoSuchKey</Code>" in refused.value.body
     assert "content-length" not in dict(refused.value.headers)
@@ -139,7 +111,7 @@ async def test_an_overwritten_object_is_a_changed_version(fake: FakeS3, upstream
     version = (await upstream.head(ObjectRef("bkt", "k"))).version
     fake.shelf.put("bkt", "k", b"version two")
     with pytest.raises(VersionChanged):
-        await read(upstream, version, ByteSpan(0, 4))
+        await read_span(upstream, version, ByteSpan(0, 4))
 
 
 # --- patience
@@ -151,7 +123,7 @@ async def test_busy_is_asked_again(fake: FakeS3, upstream: Upstream) -> None:
     version = (await upstream.head(ObjectRef("bkt", "k"))).version
     assert [call.status for call in fake.calls] == [503, 503, 200]
     fake.trouble(status=429, times=1)
-    assert await read(upstream, version, ByteSpan(0, 4)) == b"body"
+    assert await read_span(upstream, version, ByteSpan(0, 4)) == b"body"
 
 
 async def test_busy_in_the_end(fake: FakeS3, upstream: Upstream) -> None:
@@ -190,7 +162,7 @@ async def test_silence_is_unreachable(fake: FakeS3) -> None:
         version = (await upstream.head(ObjectRef("bkt", "k"))).version
         async with fake.held("k"):
             with pytest.raises(UpstreamUnreachable):
-                await read(upstream, version, ByteSpan(0, 10))
+                await read_span(upstream, version, ByteSpan(0, 10))
 
 
 async def test_a_cancelled_fetch_frees_its_place_and_keeps_no_connection(fake: FakeS3) -> None:
@@ -202,12 +174,12 @@ async def test_a_cancelled_fetch_frees_its_place_and_keeps_no_connection(fake: F
             async with upstream.fetch(version, ByteSpan(0, 8 * MIB)) as pieces:
                 await anext(pieces)
         async with fake.held("k"):
-            reader = asyncio.create_task(read(upstream, version, ByteSpan(0, 8)))
+            reader = asyncio.create_task(read_span(upstream, version, ByteSpan(0, 8)))
             await fake.waiting("k", 5)
             reader.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reader
-        assert len(await read(upstream, version, ByteSpan(0, 8))) == 8
+        assert len(await read_span(upstream, version, ByteSpan(0, 8))) == 8
 
 
 async def test_what_is_counted(fake: FakeS3) -> None:
@@ -215,9 +187,9 @@ async def test_what_is_counted(fake: FakeS3) -> None:
     tally = Tally()
     async with Upstream(Address(fake.endpoint), tally, credentials=KEYS, patience=QUICK) as upstream:
         version = (await upstream.head(ObjectRef("bkt", "k"))).version
-        await read(upstream, version, ByteSpan(0, 100))
+        await read_span(upstream, version, ByteSpan(0, 100))
         fake.trouble(status=500, times=1)
-        await read(upstream, version, ByteSpan(0, 100))
+        await read_span(upstream, version, ByteSpan(0, 100))
     counted = {name: tally.words[name] for name in (Count.UPSTREAM_HEADS, Count.UPSTREAM_GETS, Count.UPSTREAM_ERRORS)}
     assert counted == {Count.UPSTREAM_HEADS: 1, Count.UPSTREAM_GETS: 3, Count.UPSTREAM_ERRORS: 1}
     assert tally.words[Count.UPSTREAM_BYTES] >= 200

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from gateway.identities import Grant, Identities, IdentitiesError, Identity, generate_identities, load_identities
-from gateway.identities import parse_rate as rate_of
 
 FULL = """
 [[identity]]
@@ -147,10 +146,3 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     identity = load(tmp_path, FULL).find("trainer-key")
     assert "trainer-secret" not in repr(identity)
     assert "trainer-token" not in repr(identity)
-
-
-def test_rates() -> None:
-    assert [rate_of(text) for text in ("7GB/s", "1.5 MB/s", "2GiB/s", "9B/s", " 1kb/s ")] == [7e9, 1.5e6, 2**31, 9, 1e3]
-    for wrong in ("", "7GB", "GB/s", "-1GB/s", "1e9B/s", "\u0661GB/s"):
-        with pytest.raises(ValueError, match="not a rate"):
-            rate_of(wrong)
