@@ -43,3 +43,5 @@ def until_refused(port: int) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            continue  # it waited to be accepted when the port was closed
