@@ -4,6 +4,7 @@
         fake.shelf.put("b", "k", b"...")             or fake.shelf.generate("b", "big", 64 * MIB)
         fake.trouble(key="k", cut_after=1000)        see tests/doubles/trouble.py; fake.calm() ends all
         async with fake.held("k"): ...               answers for that key wait until the block ends
+        async with fake.halted("k", 1000): ...       their bodies stop after so many bytes until the block ends
         await fake.waiting("k", 3)                   three requests for the key have arrived (and wait, when held)
         fake.calls_of("GET", "k")                    [Call(method, bucket, key, span, status)], in order of arrival
 
@@ -67,9 +68,10 @@ class Seen:
 
 @dataclass(slots=True)
 class Gate:
-    """Requests for one key wait here while it is shut."""
+    """Requests for one key wait here while it is shut, or their bodies do, once ``after`` bytes of one are out."""
 
     opened: asyncio.Event = field(default_factory=asyncio.Event)
+    after: int = 0
 
 
 class FakeS3:
@@ -90,6 +92,7 @@ class FakeS3:
         self.troubles: list[Trouble] = []
         self._verify, self._domain, self._delay_s, self._rate, self._port = verify, domain, delay_s, rate, port
         self._gates: dict[str, Gate] = {}
+        self._halts: dict[str, Gate] = {}
         self._arrived = asyncio.Condition()
         self._runner: web.ServerRunner | None = None
 
@@ -105,7 +108,7 @@ class FakeS3:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for gate in self._gates.values():
+        for gate in (*self._gates.values(), *self._halts.values()):
             gate.opened.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -140,6 +143,16 @@ class FakeS3:
         finally:
             self._gates.pop(key, None)
             gate.opened.set()
+
+    @contextlib.asynccontextmanager
+    async def halted(self, key: str, after: int) -> AsyncIterator[None]:
+        """Each body of ``key`` stops until the block ends, once ``after`` bytes of it (or a piece more) are out."""
+        halt = self._halts[key] = Gate(after=after)
+        try:
+            yield
+        finally:
+            self._halts.pop(key, None)
+            halt.opened.set()
 
     async def waiting(self, key: str, count: int, method: str = "") -> None:
         """Return once ``count`` requests for ``key`` have arrived since the start (or the last ``forget``)."""
@@ -256,6 +269,8 @@ class FakeS3:
         async for piece in self._pieces(reply, cut.cut_after if cut else -1, rate):
             await response.write(piece)
             seen.sent += len(piece)
+            if (halt := self._halts.get(seen.key)) and seen.sent >= halt.after:
+                await halt.opened.wait()
         if cut is not None:
             hang_up(request, reset=cut.reset)
             return response
