@@ -76,7 +76,7 @@ FIGURES: Final[Mapping[str, _Figure]] = MappingProxyType(
         "latency p99": _Figure("ms", lambda run: run.latency.p99_ms),
         "latency p99.9": _Figure("ms", lambda run: run.latency.p999_ms),
         "first byte p50": _Figure("ms", lambda run: run.first_byte.p50_ms),
-        "server CPU": _Figure("µs/request", lambda run: run.cost.us_per_request if run.cost else 0.0),
+        "CPU per request": _Figure("µs", lambda run: run.cost.us_per_request if run.cost else 0.0),
     }
 )
 

@@ -1,10 +1,16 @@
 #!/bin/sh
-# Installs what `make bench` compares Forebay with, on Debian or Ubuntu: nginx (the smallest package that serves files).
-# The packaged service is not started: the bench runs a worker of its own, on a port of its own.
+# Installs what `make bench` and `forebay bench peers` compare Forebay with, on Debian or Ubuntu: nginx (the smallest
+# package that serves files) and Varnish. The packaged services are not started: the bench runs workers of its own, on
+# ports of its own. (rclone comes from PyPI, with forebay[dev].)
 set -eu
 
-if [ -x "$(command -v nginx || true)" ] || [ -x /usr/sbin/nginx ]; then
-    echo "nginx is installed already"
+is_here() { [ -x "$(command -v "$1" || true)" ] || [ -x "/usr/sbin/$1" ]; }
+
+wanted=""
+is_here nginx || wanted="$wanted nginx-light"
+is_here varnishd || wanted="$wanted varnish"
+if [ -z "$wanted" ]; then
+    echo "nginx and varnish are installed already"
     exit 0
 fi
 as_root=""
@@ -20,4 +26,5 @@ fi
 trap 'if [ -n "$made_policy" ]; then $as_root rm -f "$policy"; fi' EXIT
 
 $as_root apt-get update -q
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends nginx-light
+# shellcheck disable=SC2086 # the names are words
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $wanted

@@ -18,6 +18,9 @@ GRID: Final = "#e4e7eb"
 WATER: Final = "#0b69a3"
 STONE: Final = "#a0aec0"
 TARGET: Final = "#c05621"
+SAGE: Final = "#8fb59b"
+AMBER: Final = "#d9b26f"
+PLUM: Final = "#b39dbb"
 
 
 def new_figure(width: float = 10.0, height: float = 5.0, *, panels: int = 1) -> tuple[Figure, list[Axes]]:

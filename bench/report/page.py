@@ -33,7 +33,7 @@ p { margin: 6px 0; } .faint { color: var(--faint); } .small { font-size: 13px; }
 figure { margin: 0; } figcaption { color: var(--faint); font-size: 13px; margin-top: 2px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { padding: 5px 10px 5px 0; text-align: right; border-bottom: 1px solid var(--grid); font-weight: 400; }
-th { color: var(--faint); font-size: 13px; } th:first-child, td:first-child { text-align: left; }
+th { color: var(--faint); font-size: 13px; } th.words, td.words { text-align: left; }
 tr:last-child td { border-bottom: 0; } .facts td { text-align: left; vertical-align: top; }
 .facts td:first-child { color: var(--faint); width: 190px; } .wide { overflow-x: auto; }
 pre { background: var(--card); border-radius: 10px; padding: 12px 16px; overflow-x: auto; white-space: pre-wrap;
@@ -50,6 +50,7 @@ svg .mean { stroke: var(--ink); stroke-dasharray: 2 3; }
 svg .target { stroke: var(--target); stroke-width: 2; stroke-dasharray: 8 5; } svg .target-head { fill: var(--target); }
 svg .target-label { fill: var(--target); font-weight: 600; }
 svg .mean-label { font-weight: 600; }
+img.plot { width: 100%; border-radius: 10px; margin-top: 16px; background: #fff; }
 footer { margin-top: 36px; color: var(--faint); font-size: 13px; }
 @media print { main { padding: 0; } .card, pre { border: 1px solid var(--grid); } }
 """
@@ -95,11 +96,19 @@ def figures(*drawings: tuple[str, str]) -> str:
     return f'<div class="pair">{made}</div>' if len(drawings) > 1 else made
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of text."""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """A table of text; the first ``words`` columns are words, the others figures."""
+    top = "".join(_cell("th", name, is_words=index < words) for index, name in enumerate(head))
+    body = "".join(
+        f"<tr>{''.join(_cell('td', cell, is_words=index < words) for index, cell in enumerate(row))}</tr>"
+        for row in rows
+    )
     return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(tag: str, text: str, *, is_words: bool) -> str:
+    style = ' class="words"' if is_words else ""
+    return f"<{tag}{style}>{escape(text)}</{tag}>"
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:

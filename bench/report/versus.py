@@ -23,7 +23,7 @@ def print_versus(
     """Print what was compared, a row per figure, and what to keep in mind."""
     console.print(f"{before.name} → {after.name}: {describe_shape(before.runs[0])}", highlight=False, markup=False)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("", "before", "after", "ratio", "95 % interval", "verdict"):
+    for name in ("", "before", "after", "ratio", "95 %\ninterval", "verdict"):
         table.add_column(name, justify="right" if name not in ("", "verdict") else "left", no_wrap=True)
     for finding in findings:
         table.add_row(*_cells(finding), style=_STYLE.get(finding.verdict))

@@ -85,7 +85,7 @@ def write_settings(upstream: Door, state: Path, *, port: int, access_key: str, s
         admin_port=free_port(),
         peer_port=free_port(),
         cache=str(state / "cache"),
-        quota="4GiB",
+        quota="8GiB",
         identities=str(identities),
     )
 

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from bench.beside_nginx import main as beside_nginx
 from bench.command import main
 from bench.engines import ENGINES
 from bench.load import LoadFailed, run_load
+from bench.peers_command import main as peers
 from bench.plan import Door, LoadPlan, Shape
 from bench.result import Result, parse_json
 from bench.rounds import Comparison
@@ -260,13 +260,14 @@ def nginx_is_here() -> bool:
 @pytest.mark.skipif(not nginx_is_here(), reason="nginx is not installed: bench/install-debian.sh")
 def test_one_worker_beside_one_nginx_worker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = f"--rounds 2 --duration 200ms --sizes 4KiB,1MiB --concurrent 4 --out {tmp_path}"
-    assert beside_nginx(line.split()) == 0
+    assert peers(line.split(), quick=True) == 0
     assert "requests" in capsys.readouterr().out
     document = (tmp_path / "beside-nginx.json").read_bytes()
     comparison = msgspec.json.decode(document, type=Comparison)
     assert len(comparison.samples) == 2 * 2 * 2
     for sample in comparison.samples:
-        assert (sample.failed, sample.bytes) == (0, sample.requests * sample.object_bytes)
+        assert (sample.failed, sample.bytes) == (0, sample.requests * sample.case.object_bytes)
         assert 0 < sample.cpu_s < 2 * sample.wall_s
     assert (tmp_path / "beside-nginx.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "beside-nginx.html").read_text().startswith("<!doctype html>")
     assert b"a-secret" not in document

@@ -43,7 +43,7 @@ def test_repeated_runs_get_verdicts_on_all_figures() -> None:
 
 
 def test_a_figure_that_a_side_lacks_is_left_out() -> None:
-    assert "server CPU" not in verdicts([run()], [run()])
+    assert "CPU per request" not in verdicts([run()], [run()])
     still = msgspec.structs.replace(run(), rates=msgspec.structs.replace(run().rates, interval_gb_per_s=[0.0] * 200))
     assert verdicts([run()], [still])["throughput"] == "no verdict"
 

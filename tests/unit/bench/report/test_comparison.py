@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import msgspec
+import pytest
 from rich.console import Console
 
-from bench.report.comparison import draw_comparison, print_comparison
+from bench.lines.hits import judge_hits
+from bench.report.comparison import draw_comparison, print_comparison, render_comparison
 from bench.result import Latency, Machine
-from bench.rounds import FORMAT, Comparison, Sample, render_json, summarise
+from bench.rounds import FORMAT, Case, Comparison, Sample, parse_json, render_json, summarise
 
 
 def a_comparison(*, failed: int = 0) -> Comparison:
     latency = Latency(1, 1, 1, 2, 3, 4)
     samples = [
-        Sample(name, size, turn, work, work * size, failed, 2.0, 1.0, 0.5, latency)
+        Sample(name, Case(size), turn, work, work * size, failed, 2.0, 1.0, 0.5, 0.5, latency)
         for size in (4096, 1 << 20)
         for turn in range(3)
         for name, work in (("nginx", 40_000 + turn), ("forebay", 30_000))
@@ -25,6 +26,7 @@ def a_comparison(*, failed: int = 0) -> Comparison:
         machine=Machine("a cpu", 2, 1 << 34, "6.1", "3.11", {}),
         server_cpus=(0,),
         client_cpus=(1,),
+        engine="raw",
         concurrent=16,
         duration_s=2.0,
         rounds=3,
@@ -43,7 +45,7 @@ def printed(comparison: Comparison) -> str:
 
 def test_a_row_for_each_server_and_size_fits_a_terminal() -> None:
     said = printed(a_comparison())
-    (row,) = [line for line in said.splitlines() if "4 KiB" in line and "forebay" in line]
+    (row, _) = [line for line in said.splitlines() if line.startswith("  forebay")]
     assert "30,000" in row
     assert "0.75 (0.75-0.75)" in row
 
@@ -53,8 +55,13 @@ def test_failures_spoil_the_figures() -> None:
     assert "do not count" not in printed(a_comparison())
 
 
-def test_the_plot_and_the_document(tmp_path: Path) -> None:
+def test_the_plot_the_page_and_the_document() -> None:
     comparison = a_comparison()
-    draw_comparison(comparison, str(tmp_path / "c.png"))
-    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert msgspec.json.decode(render_json(comparison), type=Comparison) == comparison
+    image = draw_comparison(comparison)
+    assert image.startswith(b"\x89PNG\r\n\x1a\n")
+    page = render_comparison(comparison, judge_hits(comparison), image)
+    assert "data:image/png;base64," in page
+    assert "unmet" in page
+    assert parse_json(render_json(comparison)) == comparison
+    with pytest.raises(ValueError, match="format 1"):
+        parse_json(render_json(msgspec.structs.replace(comparison, format=1)))
