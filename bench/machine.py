@@ -14,7 +14,19 @@ from typing import Final
 
 from bench.result import Machine
 
-_LIBRARIES: Final = ("forebay", "aiohttp", "uvloop", "lmdb", "boto3", "botocore", "urllib3")
+_LIBRARIES: Final = (
+    "forebay",
+    "aiohttp",
+    "uvloop",
+    "lmdb",
+    "boto3",
+    "botocore",
+    "urllib3",
+    "awscrt",
+    "obstore",
+    "torch",
+    "ray",
+)
 
 
 def read_machine() -> Machine:

@@ -21,7 +21,7 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 from typing_extensions import override
 
-from bench.engines import ENGINES
+from bench.engines import ENGINES, WHOLE_ONLY
 from bench.plan import Door, LoadPlan, Mix, Shape
 from bench.workloads import WORKLOADS
 from gateway.quantities import parse_bytes, parse_rate
@@ -173,6 +173,10 @@ def _check(found: argparse.Namespace, name: str) -> None:
             "--discard goes with --engine raw only; other clients always copy what they read",
         ),
         (
+            found.engine in WHOLE_ONLY and (found.range_size or not workload.whole),
+            f"--engine {found.engine} reads whole objects; {_whole()} do so without --range-size",
+        ),
+        (
             found.rate and len(workload.phases) > 1,
             f"--rate does not go with the workload {name!r}: a burst has no rate",
         ),
@@ -184,6 +188,10 @@ def _check(found: argparse.Namespace, name: str) -> None:
     for broken, why in rules:
         if broken:
             raise ValueError(why)
+
+
+def _whole() -> str:
+    return ", ".join(name for name, each in WORKLOADS.items() if each.whole)
 
 
 def parse_arrivals(text: str) -> tuple[float, bool]:

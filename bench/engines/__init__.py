@@ -2,6 +2,7 @@
 
 The table names modules instead of importing them: a run of one engine needs no other's libraries. Each module has
 ``open_engine(plan) -> Engine``. What an engine needs beyond Forebay's own libraries comes with ``forebay[bench]``.
+Engines in ``WHOLE_ONLY`` read whole objects and do nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from bench.engines.ports import Engine, OpenEngine
     from bench.plan import LoadPlan
 
-ENGINES: Final[Mapping[str, str]] = MappingProxyType({"raw": "bench.engines.raw", "boto3": "bench.engines.boto3"})
+ENGINES: Final[Mapping[str, str]] = MappingProxyType(
+    {name: f"bench.engines.{name}" for name in ("raw", "boto3", "crt", "obstore", "torch")}
+)
+WHOLE_ONLY: Final = frozenset({"torch"})
 
 
 def open_engine(plan: LoadPlan) -> Engine:

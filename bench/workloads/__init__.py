@@ -21,7 +21,7 @@ from bench.workloads.whole import whole_objects
 
 WORKLOADS: Final[Mapping[str, Workload]] = MappingProxyType(
     {
-        "get": Workload((whole_objects,), "whole objects at random"),
+        "get": Workload((whole_objects,), "whole objects at random", whole=True),
         "range": Workload((random_ranges,), "random ranges of random objects", ranges=True),
         "shards": Workload(
             (sequential_shards,),
@@ -30,10 +30,18 @@ WORKLOADS: Final[Mapping[str, Workload]] = MappingProxyType(
             defaults={"objects": 64, "object_bytes": 256 << 20},
         ),
         "shuffle": Workload(
-            (shuffled_samples,), "small samples, each once per epoch", ranges=True, defaults={"object_bytes": 128 << 10}
+            (shuffled_samples,),
+            "small samples, each once per epoch",
+            ranges=True,
+            whole=True,
+            defaults={"object_bytes": 128 << 10},
         ),
         "fanout": Workload(
-            (all_together,), "all clients on one object", ranges=True, defaults={"objects": 1, "object_bytes": 1 << 30}
+            (all_together,),
+            "all clients on one object",
+            ranges=True,
+            whole=True,
+            defaults={"objects": 1, "object_bytes": 1 << 30},
         ),
         "mixed": Workload(
             (mixed.mixed_operations,), "reads, writes, stats, deletes, listings", written=mixed.written_by_all

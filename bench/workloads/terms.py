@@ -73,13 +73,15 @@ class Workload:
 
     ``phases``: what its lanes do one after the other; all end a phase before any begins the next, and after the last
     comes the first again while the window is open. A workload of one phase is endless by itself. ``prepared``: its
-    objects must be there before it begins. ``ranges``: whether it reads by ranges, parts or records whose length can
-    be said. ``defaults``: values of a Shape that the command line takes from it.
+    objects must be there before it begins. ``ranges``: whether it reads by ranges, parts or records whose length can be
+    said; ``whole``: whether it reads whole objects only, where that is not said. ``defaults``: values of a Shape that
+    the command line takes from it.
     """
 
     phases: tuple[Operations, ...]
     summary: str
     ranges: bool = False
+    whole: bool = False
     prepared: bool = True
     written: Written = nothing
     defaults: Mapping[str, int] = field(default_factory=dict)

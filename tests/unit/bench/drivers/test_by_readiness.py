@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, repeat
 
+from bench.arrivals import Arrivals, Rate
 from bench.drivers.by_readiness import drive
 from bench.drivers.run import Run
 from bench.engines.ports import SplitSession
@@ -87,3 +88,54 @@ def test_when_the_window_is_over_nothing_new_begins() -> None:
     with ScriptedServer([]) as server:
         (recorder,) = drive(run, sessions_to(server, 2), [iter([READ]), iter([READ])])
     assert (recorder.requests, recorder.failed) == (0, 0)
+
+
+def test_a_finite_workload_ends_the_run() -> None:
+    now = time.monotonic()
+    run = Run(now, now + 60, 0.1, 30.0, lambda _: False)
+    with ScriptedServer([[OK] * 3, [OK] * 2]) as server:
+        mine = sessions_to(server, 2)
+        (recorder,) = drive(run, mine, [iter([READ] * 3), iter([READ] * 2)])
+        for session in mine:
+            session.close()
+    assert (recorder.requests, recorder.failed) == (5, 0)
+
+
+def open_run(per_s: float, seconds: float) -> Run:
+    now = time.monotonic()
+    return Run(now, now + seconds, 0.1, 30.0, lambda _: False, Arrivals(Rate(per_s), now))
+
+
+def test_in_an_open_loop_operations_begin_by_the_schedule() -> None:
+    run = open_run(50.0, 0.3)
+    with ScriptedServer([[OK] * 50, [OK] * 50]) as server:
+        mine = sessions_to(server, 2)
+        (recorder,) = drive(run, mine, [repeat(READ), repeat(READ)])
+        for session in mine:
+            session.close()
+    report = recorder.report()
+    assert report.requests + report.unsent == 15
+    assert report.service.histogram().count == report.total.histogram().count == report.requests
+    assert report.service.sum_ns <= report.total.sum_ns
+    assert report.last_s - report.begin_s > 0.25  # it took its time
+
+
+def test_a_schedule_that_no_connection_can_keep_is_reported() -> None:
+    run = open_run(1e6, 0.2)
+    with ScriptedServer([[OK] * 10_000]) as server:
+        mine = sessions_to(server, 1)
+        (recorder,) = drive(run, mine, [repeat(READ)])
+        mine[0].close()
+    report = recorder.report()
+    assert report.unsent == 200_000 - report.requests - report.errors.get("Disconnected", 0)
+    assert report.total.largest_ns > report.service.largest_ns
+
+
+def test_an_idle_connection_that_the_server_closes_is_made_again() -> None:
+    run = open_run(20.0, 0.5)
+    with ScriptedServer([[OK, HANG_UP]] * 20) as server:
+        mine = sessions_to(server, 1)
+        (recorder,) = drive(run, mine, [repeat(READ)])
+        mine[0].close()
+    assert recorder.requests + recorder.failed + recorder.report().unsent == 10
+    assert recorder.requests >= 9  # a close that crosses with a request may fail one

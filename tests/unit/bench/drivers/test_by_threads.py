@@ -7,6 +7,7 @@ from itertools import repeat
 
 import pytest
 
+from bench.arrivals import Arrivals, Rate
 from bench.drivers.by_threads import drive
 from bench.drivers.run import Run
 from bench.operations import Operation, OperationFailed, Read
@@ -77,3 +78,40 @@ def test_when_the_window_is_over_nothing_new_begins() -> None:
     now = time.monotonic()
     (recorder,) = drive(Run(now - 2, now - 1, 0.1, 30.0, lambda _: False), [Counted(1)], sources(1))
     assert recorder.requests == 0
+
+
+def test_a_finite_workload_ends_the_run() -> None:
+    now = time.monotonic()
+    sessions = [Counted(9), Counted(9)]
+    run = Run(now, now + 60, 0.1, 30.0, lambda _: False)
+    recorders = drive(run, sessions, [iter([READ] * 3), iter([READ] * 2)])
+    assert [recorder.requests for recorder in recorders] == [3, 2]
+
+
+def open_run(per_s: float, seconds: float) -> Run:
+    now = time.monotonic()
+    return Run(now, now + seconds, 0.1, 30.0, lambda _: False, Arrivals(Rate(per_s), now))
+
+
+def test_in_an_open_loop_operations_begin_by_the_schedule() -> None:
+    sessions = [Counted(1000), Counted(1000)]
+    recorders = drive(open_run(50.0, 0.3), sessions, sources(2))
+    reports = [recorder.report() for recorder in recorders]
+    assert sum(report.requests + report.unsent for report in reports) == 15
+    assert all(report.service.sum_ns <= report.total.sum_ns for report in reports)
+    assert max(report.last_s - report.begin_s for report in reports) > 0.25
+
+
+def test_a_schedule_that_no_thread_can_keep_is_reported() -> None:
+    (recorder,) = drive(open_run(1e9, 0.1), [Counted(10**9)], sources(1))
+    report = recorder.report()
+    assert report.unsent == pytest.approx(1e8 - report.requests, abs=2)
+    assert report.total.largest_ns > report.service.largest_ns
+
+
+def test_a_run_that_is_stopped_early_does_not_blame_the_server() -> None:
+    now = time.monotonic()
+    run = Run(now, now + 60, 0.1, 30.0, lambda _: True, Arrivals(Rate(0.02), now))
+    recorders = drive(run, [Counted(9), Counted(9)], sources(2))
+    assert sum(recorder.requests for recorder in recorders) == 1
+    assert all(recorder.report().unsent == 0 for recorder in recorders)

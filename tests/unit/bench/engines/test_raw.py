@@ -9,7 +9,7 @@ import pytest
 
 from bench.engines.ports import Session
 from bench.engines.raw import BUFFER_BYTES, open_engine
-from bench.operations import Operation, OperationFailed, Probe, Read, Remove, Write
+from bench.operations import List, Operation, OperationFailed, Probe, Read, ReadBatch, Remove, Write
 from bench.plan import Door, LoadPlan, Shape
 from cache.versions import ByteSpan
 from tests.doubles.scripted_server import HANG_UP, ScriptedServer
@@ -40,6 +40,10 @@ def test_a_whole_body_counts(size: int, *, discard: bool) -> None:
         assert len(server.requests) == 1  # one connection for both
 
 
+LISTING = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("operation", "said", "count"),
     [
@@ -48,6 +52,8 @@ def test_a_whole_body_counts(size: int, *, discard: bool) -> None:
         (Probe("k", 9), answer("200 OK", length=9), 0),
         (Write("k", b"hello"), answer("200 OK"), 0),
         (Remove("k"), b"HTTP/1.1 204 No Content\r\n\r\n", 0),
+        (List("p/"), answer("200 OK", LISTING), len(LISTING)),
+        (List("p/"), CHUNKED + b"%x\r\n" % len(LISTING) + LISTING + b"\r\n0\r\n\r\n", len(LISTING)),
     ],
 )
 def test_operations_that_go_well(operation: Operation, said: bytes, count: int) -> None:
@@ -70,6 +76,12 @@ NOT_FOUND = answer("404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>")
         (Read("k", 5), [answer("200 OK", b"sixsix")], "WrongLength"),
         (Read("k", 5), [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"], "WrongLength"),
         (Write("k", b"x"), [b"HTTP/1.1 200 OK\r\n\r\n"], "NoLength"),
+        (List("p/"), [answer("200 OK", b"<ListBucketResult>")], "BadListing"),
+        (List("p/"), [CHUNKED + b"5\r\nshort\r\n0\r\n\r\n"], "BadListing"),
+        (List("p/"), [CHUNKED + b"no size\r\n"], "BadResponse"),
+        (List("p/"), [b"HTTP/1.1 200 OK\r\n\r\n"], "NoLength"),
+        (List("p/"), [NOT_FOUND], "NoSuchKey"),
+        (ReadBatch(()), [], "NotSupported"),
         (Read("k", 5), [answer("200 OK", b"helloAND MORE", length=5)], "LongBody"),
         (Read("k", 5), [answer("200 OK", b"hell", length=5)], "ShortBody"),
         (Read("k", 5), [], "Disconnected|ConnectionResetError|BrokenPipeError"),
@@ -81,7 +93,8 @@ def test_whatever_is_not_what_was_asked_for_is_an_error_and_the_next_operation_w
     operation: Operation, script: list[bytes], code: str
 ) -> None:
     good = [answer("200 OK", b"hello")]
-    with ScriptedServer([[*script, HANG_UP], good]) as server, session_with(server) as session:
+    scripts = [good] if isinstance(operation, ReadBatch) else [[*script, HANG_UP], good]
+    with ScriptedServer(scripts) as server, session_with(server) as session:
         with pytest.raises(OperationFailed) as failed:
             session.perform(operation)
         assert failed.value.code in code.split("|")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.engines.requests import HEADS_MAX, Heads
-from bench.operations import MakeBucket, Operation, Probe, Read, Remove, Write
+from bench.operations import List, MakeBucket, Operation, Probe, Read, Remove, Write
 from bench.plan import Door
 from cache.versions import ByteSpan
 from gateway.s3.requests import parse_request, read_head
@@ -17,6 +17,7 @@ OPERATIONS: list[tuple[Operation, str, str]] = [
     (Write("k", b"hello"), "PUT", "k"),
     (Remove("k"), "DELETE", "k"),
     (MakeBucket(), "PUT", ""),
+    (List("a b/ü+c/"), "GET", ""),
 ]
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bench.engines.responses import BadResponse, ResponseHead, error_code, parse_head
+from bench.engines.responses import BadResponse, ChunkedBody, ResponseHead, error_code, parse_head
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
@@ -47,3 +49,23 @@ def test_what_is_no_head(data: bytes) -> None:
 )
 def test_error_codes(body: bytes, code: str) -> None:
     assert error_code(503, body) == code
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=5), st.data())
+def test_a_chunked_body_comes_out_however_it_is_cut(chunks: list[bytes], data: st.DataObject) -> None:
+    wire = b"".join(b"%x;ext\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nTrailer: x\r\n\r\n"
+    body = ChunkedBody()
+    at, whole = 0, False
+    while at < len(wire):
+        assert not whole
+        count = data.draw(st.integers(1, len(wire) - at))
+        whole = body.feed(wire[at : at + count])
+        at += count
+    assert whole
+    assert bytes(body.body) == b"".join(chunks)
+
+
+@pytest.mark.parametrize("wire", [b"\r\n", b"g\r\n", b"-1\r\n", b"0\r\n\r\nmore", b"ffffffff\r\n" + bytes(5_000_000)])
+def test_what_is_no_chunked_body(wire: bytes) -> None:
+    with pytest.raises(BadResponse):
+        ChunkedBody().feed(wire)
