@@ -127,6 +127,7 @@ class Result(msgspec.Struct, frozen=True):
     service: Latency | None = None
     unsent: int = 0
     kinds: dict[str, KindResult] = {}
+    service_buckets: Durations | None = None
 
     @property
     def failed(self) -> int:
@@ -159,6 +160,7 @@ def judge_run(
         service=latency_of(report.service.histogram()) if report.service.buckets else None,
         unsent=report.unsent,
         kinds=_kinds(report),
+        service_buckets=report.service if report.service.buckets else None,
     )
 
 

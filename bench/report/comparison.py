@@ -36,9 +36,7 @@ _WORDS: Final = (
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print how it was measured, then a row per case and server."""
     console.print(f"{describe_machine(comparison.machine)}\n{describe_terms(comparison)}", markup=False)
-    table = Table(
-        title="warm hits, medians", title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False
-    )
+    table = Table(title="warm hits, medians", title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for name in _COLUMNS:
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for case in dict.fromkeys(row.case for row in comparison.rows):

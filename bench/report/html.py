@@ -48,6 +48,7 @@ def _parts(result: Result) -> Iterator[str]:
     yield page.figures((draw_throughput(result), _steps_words(result)))
     yield page.heading("Latency")
     yield from _latency(result)
+    yield from _kinds(result)
     yield page.heading("Cost per request")
     yield from _cost(result)
     yield page.heading("Machine")
@@ -86,6 +87,11 @@ def _cards(result: Result) -> list[tuple[str, str]]:
 
 
 def _failures(result: Result) -> Iterator[str]:
+    if result.unsent:
+        words = (
+            f"{result.unsent:,} operations were due in the window and never began: the rate was too high for this load."
+        )
+        yield page.paragraph(words, "bad")
     if result.failed:
         yield page.heading("Errors")
         yield page.table(("code", "count"), [(code, f"{count:,}") for code, count in result.errors.items()])
@@ -124,12 +130,31 @@ def _steps_words(result: Result) -> str:
 
 def _latency(result: Result) -> Iterator[str]:
     curves = [("last byte", result.latency_buckets)]
-    rows = [("last byte", result.latency)]
+    rows = [(_latency_name(result), result.latency)]
     if result.first_byte_buckets is not None:
         curves.append(("first byte", result.first_byte_buckets))
         rows.append(("first byte", result.first_byte))
+    if result.service is not None and result.service_buckets is not None:
+        curves.append(("service", result.service_buckets))
+        rows.append(("service: from the sending", result.service))
     yield page.figures(*_charts(result, curves))
     yield page.table(_LATENCY_HEAD, [(name, *map(render_ms, _values(latency))) for name, latency in rows])
+
+
+def _latency_name(result: Result) -> str:
+    return "last byte" if result.service is None else "last byte, from the intended start"
+
+
+def _kinds(result: Result) -> Iterator[str]:
+    """A row for each kind of operation, where there are several."""
+    if len(result.kinds) > 1:
+        yield page.heading("By kind of operation")
+        head = ("", "requests", "errors", "mean", "p50", "p90", "p99", "p99.9", "max")
+        rows = [
+            (name, f"{kind.requests:,}", f"{kind.failed:,}", *map(render_ms, _values(kind.latency)))
+            for name, kind in result.kinds.items()
+        ]
+        yield page.table(head, rows)
 
 
 def _charts(result: Result, curves: list[tuple[str, Durations]]) -> Iterator[tuple[str, str]]:

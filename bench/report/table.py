@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from bench.plan import Shape
 from bench.result import Latency, Machine, Result
-from gateway.quantities import render_bytes
+from gateway.quantities import render_bytes, render_rate
 
 
 def print_result(console: Console, result: Result) -> None:
@@ -14,6 +15,8 @@ def print_result(console: Console, result: Result) -> None:
     console.print(_asked(result), highlight=False)
     console.print(_rates(result))
     console.print(_latencies(result))
+    if result.unsent:
+        console.print(f"{result.unsent:,} operations were due and never began: the rate was too high", style="red")
 
 
 def describe_shape(result: Result) -> str:
@@ -23,8 +26,15 @@ def describe_shape(result: Result) -> str:
     processes = f"{shape.processes} process{'es' if shape.processes > 1 else ''}"
     return (
         f"{shape.workload}, {what}{shape.objects:,} objects of {render_bytes(shape.object_bytes)}, {shape.engine}, "
-        f"{shape.concurrent} connections in {processes}, {result.rates.window_s:.3g} s"
+        f"{shape.concurrent} connections in {processes}, {_pace(shape)}{result.rates.window_s:.3g} s"
     )
+
+
+def _pace(shape: Shape) -> str:
+    """How fast operations begin in an open loop."""
+    if not shape.rate:
+        return ""
+    return f"{render_rate(shape.rate)}, " if shape.rate_by_bytes else f"{shape.rate:,g} operations/s, "
 
 
 def describe_machine(machine: Machine) -> str:
@@ -51,6 +61,7 @@ def _rates(result: Result) -> Table:
         ("requests", f"{result.requests:,}"),
         ("bytes", f"{result.bytes:,}"),
         ("errors", f"[red]{result.failed:,}" if result.failed else "0"),
+        *_cost(result),
         *((f"  {code}", f"{count:,}") for code, count in result.errors.items()),
     ]
     table.add_column("")
@@ -61,12 +72,28 @@ def _rates(result: Result) -> Table:
     return table
 
 
+def _cost(result: Result) -> list[tuple[str, str]]:
+    if result.cost is None:
+        return []
+    return [
+        ("server CPU per request, µs", f"{result.cost.us_per_request:,.1f}"),
+        ("server CPU per GB, s", f"{result.cost.cpu_s_per_gb:.3f}"),
+        ("cores: server, clients", f"{result.cost.busy:.2f}, {result.cost.client_busy:.2f}"),
+    ]
+
+
 def _latencies(result: Result) -> Table:
     table = Table(title="latency, ms", title_justify="left")
     for name in ("", "mean", "p50", "p90", "p99", "p99.9", "max"):
         table.add_column(name, justify="right" if name else "left")
     table.add_row("first byte", *_figures(result.first_byte))
-    table.add_row("last byte", *_figures(result.latency))
+    if result.service is not None:
+        table.add_row("service", *_figures(result.service))
+    table.add_row("last byte" if result.service is None else "from intended start", *_figures(result.latency))
+    if len(result.kinds) > 1:
+        table.add_section()
+        for name, kind in result.kinds.items():
+            table.add_row(f"{name}, {kind.requests:,}", *_figures(kind.latency))
     return table
 
 

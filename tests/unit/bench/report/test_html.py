@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import msgspec
 
 from bench.report.html import render_html
-from bench.result import Cost, CpuUse
+from bench.result import Cost, CpuUse, KindResult
 from tests.unit.bench.report.a_result import a_result
 
 VOID = {"meta", "line", "polyline", "polygon"}
@@ -59,3 +59,21 @@ def test_cost_and_errors_are_shown_where_there_are_any() -> None:
 
 def test_a_run_without_a_success_has_a_page() -> None:
     assert "0 GB/s per GPU" in read(render_html(a_result(1.0, 1, 0)))
+
+
+def test_an_open_loop_and_a_mix_are_shown() -> None:
+    plain = a_result(1.0, 1, 10)
+    kind = KindResult(3, 4, 1, 1.0, 1.0, plain.latency)
+    said = read(
+        render_html(
+            msgspec.structs.replace(
+                plain,
+                service=plain.latency,
+                service_buckets=plain.latency_buckets,
+                unsent=7,
+                kinds={"GET": kind, "PUT": kind},
+            )
+        )
+    )
+    for words in ("from the intended start", "service: from the sending", "7 operations were due", "By kind"):
+        assert words in said

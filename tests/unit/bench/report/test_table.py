@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 from rich.console import Console
 
 from bench.plan import Door, LoadPlan, Shape
 from bench.recorder import Recorder
 from bench.report.table import describe_shape, print_result
-from bench.result import Machine, Result, judge_run
+from bench.result import Cost, CpuUse, KindResult, Machine, Result, judge_run
 
 
 def a_result(*, errors: int = 0, target: float = 1e9, shape: Shape | None = None) -> Result:
@@ -42,3 +43,14 @@ def test_errors_are_named() -> None:
 def test_the_shape_in_one_line() -> None:
     said = describe_shape(a_result())
     assert said == "range, 1 MiB of 64 objects of 8 MiB, raw, 20 connections in 1 process, 1 s"
+
+
+def test_an_open_loop_a_mix_and_a_cost_are_shown() -> None:
+    plain = a_result(shape=Shape(object_bytes=8 << 20, duration_s=1.0, rate=500.0))
+    kind = KindResult(3, 4, 0, 1.0, 1.0, plain.latency)
+    cost = Cost(CpuUse(2.0, 0.5, 1.0), 123.0, 0.2, 8130, 5, 0.9, 0.5)
+    said = printed(
+        msgspec.structs.replace(plain, service=plain.latency, unsent=7, kinds={"GET": kind, "PUT": kind}, cost=cost)
+    )
+    for words in ("500 operations/s", "from intended start", "PUT, 3", "123.0", "7 operations were due"):
+        assert words in said
