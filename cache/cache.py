@@ -12,13 +12,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Final
 
 from cache.budgets import Budget
 from cache.chunks import chunk_of
-from cache.faults import UpstreamBusy, UpstreamUnreachable
-from cache.freshness import Freshness, Verdict
+from cache.lookups import Lookups
 from cache.pieces import FilePiece, Piece, Source
 from cache.plan import Step, plan_steps
 from cache.readahead import Window
@@ -40,66 +38,21 @@ class Cache:
         ports: Ports,
         ways: Ways,
         *,
-        freshness: Freshness,
+        lookups: Lookups,
         chunk_bytes: int,
         readahead_chunks: int,
-        stale_if_error_s: float = 0.0,
     ) -> None:
         self._ports = ports
         self._ways = ways
-        self._freshness = freshness
+        self._lookups = lookups
+        self.known = lookups.known
         self._chunk_bytes = chunk_bytes
         self._readahead_chunks = readahead_chunks
-        self.stale_if_error_s = stale_if_error_s
         self._ahead = Budget("readahead_chunks", AHEAD_CHUNKS_MAX)
-        self._asking: dict[ObjectRef, asyncio.Task[Entry]] = {}
 
-    def known(self, ref: ObjectRef) -> Entry | None:
-        """What the catalog says and freshness lets count; None: upstream has to be asked."""
-        entry = self._ports.catalog.find(ref)
-        if entry is None:
-            return None
-        trusted = self._ports.peers is None or self._ports.peers.trusted()
-        now = self._ports.clock.monotonic()
-        if self._freshness.judge(ref, entry, now=now, trusted=trusted) is Verdict.STALE:
-            return None
-        self._ports.tally.add(Count.CATALOG_HITS)
-        return entry
-
-    async def entry(self, ref: ObjectRef) -> Entry:
-        """What the key holds, asking upstream if need be (once, however many wait). Raises upstream's fault."""
-        if (entry := self.known(ref)) is not None:
-            return entry
-        asking = self._asking.get(ref)
-        if asking is None:
-            asking = self._asking[ref] = asyncio.create_task(self._ask(ref), name=f"head {ref.bucket}")
-        return await asyncio.shield(asking)
-
-    async def _ask(self, ref: ObjectRef) -> Entry:
-        token = self._ports.catalog.token(ref)
-        asked_at = self._ports.clock.monotonic()
-        self._ports.tally.add(Count.CATALOG_MISSES)
-        try:
-            entry = replace(await self._ports.origin.head(ref), token=token, checked_at=asked_at)
-        except (UpstreamUnreachable, UpstreamBusy):
-            if (stale := self._bearable(ref, asked_at)) is None:
-                raise
-            return stale
-        finally:
-            if self._asking.get(ref) is asyncio.current_task():
-                del self._asking[ref]
-        self._ports.catalog.put(ref, entry)
-        return entry
-
-    def _bearable(self, ref: ObjectRef, now: float) -> Entry | None:
-        """An entry that is stale but, upstream being down, may be served: a choice of the operator's.
-
-        Never while a write of the cluster may have been missed.
-        """
-        trusted = self._ports.peers is None or self._ports.peers.trusted()
-        entry = self._ports.catalog.find(ref) if self.stale_if_error_s and trusted else None
-        ttl_s = self._freshness.rule_for(ref).ttl_s
-        return entry if entry is not None and now - entry.checked_at < ttl_s + self.stale_if_error_s else None
+    async def entry(self, ref: ObjectRef, *, start: int | None = None, checksums: bool = False) -> Entry:
+        """As :meth:`cache.lookups.Lookups.entry`: asks upstream if need be. Raises upstream's fault."""
+        return await self._lookups.entry(ref, start=start, checksums=checksums)
 
     def held(self, version: ObjectVersion, span: ByteSpan) -> list[FilePiece] | None:
         """The whole span as verified pieces in memory on this node, or None. Never waits."""
@@ -158,8 +111,6 @@ class Cache:
 
     def forget(self, refs: Sequence[ObjectRef]) -> None:
         """Invalidate on this node alone."""
-        for ref in refs:
-            self._asking.pop(ref, None)
         self._ports.catalog.invalidate(refs)
         self._ports.tally.add(Count.INVALIDATIONS, len(refs))
 

@@ -8,6 +8,7 @@ A node that does not hold every member's lease may have missed a write: then eve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -53,6 +54,11 @@ class Freshness:
             if rule.covers(ref):
                 return rule
         raise AssertionError("unreachable: the last rule covers all")
+
+    def age_max_s(self, ref: ObjectRef) -> float:
+        """How old an answer may be, in seconds."""
+        rule = self.rule_for(ref)
+        return {"always": 0.0, "ttl": rule.ttl_s, "immutable": math.inf}[rule.mode]
 
     def judge(self, ref: ObjectRef, entry: Entry, *, now: float, trusted: bool) -> Verdict:
         """Whether ``entry`` may be served at monotonic time ``now``; ``trusted``: every member's lease holds."""

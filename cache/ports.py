@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from cache.chunks import Chunk
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Owner, View
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a key holds, learnt from the answer that also brings its first bytes.
+
+    ``body`` yields exactly as many as were asked for, or as there are; it raises as that of ``Origin.fetch``. When
+    the version has no ``etag``, nothing can pin the bytes: they must not be used.
+    """
+
+    entry: Entry
+    body: AsyncIterator[bytes]
 
 
 class Origin(Protocol):
@@ -30,6 +43,14 @@ class Origin(Protocol):
 
         A body that is short, long, of another range or version raises instead of ending: VersionChanged,
         UpstreamBroken, UpstreamRefused, UpstreamUnreachable, UpstreamBusy. Leaving the context closes the exchange.
+        """
+        ...
+
+    def begin(self, ref: ObjectRef, count: int, *, whole: bool) -> AbstractAsyncContextManager[Beginning]:
+        """One GET that says what ``ref`` holds now, as ``head`` does, and brings its first ``count`` bytes.
+
+        ``whole``: all is asked for and the rest dropped, so that the entry is not ``partial``. Raises as ``head`` (a
+        refusal carries upstream's document); an empty object may be refused (416). Leaving ends the exchange.
         """
         ...
 
@@ -143,6 +164,10 @@ class Catalog(Protocol):
 class PeerHost(Protocol):
     """What this worker does for a peer that asks. The peer server calls it."""
 
+    async def look_up(self, ref: ObjectRef, *, checksums: bool, age_max_s: float) -> Entry:
+        """As Peers.look_up: from the catalog, or from the one question to upstream, which begins the first chunk."""
+        ...
+
     async def serve(self, chunk: Chunk) -> ChunkReader:
         """The chunk from the store, or from the one fill that is (or now comes) under way."""
         ...
@@ -162,6 +187,15 @@ class PeerHost(Protocol):
 
 class Peers(Protocol):
     """The other workers: of this node (their fills are read along) and of other nodes (their bytes are relayed)."""
+
+    async def look_up(self, owner: Owner, ref: ObjectRef, *, checksums: bool, age_max_s: float) -> Entry:
+        """What the key holds, from the worker that owns its first chunk and now has that chunk or fills it.
+
+        ``checksums``: the entry must have those of the whole object. What ``owner`` knew when it was asked counts up
+        to that age; ``checked_at`` comes back as minus the age, ``token`` as 0. Raises PeerUnreachable, PeerLied,
+        PeerRefused, PeerPassedOn.
+        """
+        ...
 
     async def along(self, owner: Owner, chunk: Chunk) -> ChunkReader:
         """Same node, other worker: a reader on the file that the owning worker is filling (or has filled).

@@ -92,12 +92,14 @@ class Entry:
     ``headers`` are the end-to-end response headers of upstream's HEAD (lower-case names; no length, range, date or
     request id). ``checked_at`` is in seconds of the machine's monotonic clock. ``token`` is the invalidation token of
     the ref's slot *before* upstream was asked: the entry counts only while the slot still holds that token.
+    ``partial``: they are those of an answer about a part, which may lack the checksums of the whole.
     """
 
     version: ObjectVersion
     headers: tuple[tuple[str, str], ...]
     checked_at: float
     token: int
+    partial: bool = False
 
     def header(self, name: str) -> str:
         """The value of header ``name`` (lower case), or an empty string."""

@@ -15,13 +15,13 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from cache.chunks import Chunk
+from cache.chunks import Chunk, placement_of
 from cache.faults import Fault, PeerFault, PeerPassedOn
 from cache.pieces import Cause, FilePiece, MemoryPiece, Piece, Source
 from cache.plan import Step, Way, judge_way
 from cache.ports import Catalog, ChunkReader, Clock, Origin, Peers, Store
 from cache.tally import Count, Tally
-from cache.versions import ByteSpan
+from cache.versions import ByteSpan, Entry, ObjectRef
 from cache.views import Owner
 
 Waited = Callable[[Cause, float], None]
@@ -42,6 +42,10 @@ class Filling(Protocol):
 
     def ride(self, chunk: Chunk) -> Riding:
         """Join or begin the fill of a chunk."""
+        ...
+
+    async def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Entry:
+        """Ask upstream what the key holds, and fill its first chunk from the answer."""
         ...
 
 
@@ -95,6 +99,11 @@ class Ways:
         units = await stack.enter_async_context(peers.relay(owner, step.chunk, step.span))
         self._ports.tally.add(Count.PEER_RELAYS)
         return Opened(Source.PEER, units=units, stack=stack)
+
+    def beginner(self, ref: ObjectRef) -> Owner | None:
+        """The other worker that owns the key's first chunk, whatever its version; None: it is this one."""
+        owner = self._owner_of(placement_of(ref, 0))
+        return None if owner == self._me or self._ports.peers is None else owner
 
     async def serve(self, chunk: Chunk) -> ChunkReader:
         """The chunk for a peer that takes us for its owner: from the store, or from the one fill of it."""

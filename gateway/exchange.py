@@ -10,6 +10,7 @@ RFC 9110 (ranges, conditions), RFC 9112 (framing).
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -30,6 +31,7 @@ from gateway.s3.sigv4 import EMPTY_SHA256
 PIECE_BYTES: Final = 256 * 1024
 DOCUMENT_BYTES_MAX: Final = 64 * 1024
 _BODYLESS: Final = frozenset({204, 304})
+_FIRST_BYTES: Final = re.compile(r"bytes 0-([0-9]{1,19})/([0-9]{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,36 @@ async def judge_answer(exchange: Exchange, version: ObjectVersion, span: ByteSpa
         raise UpstreamBroken(f"asked for {right}, got {status} {told}")
     if not exchange.framed or exchange.length not in {None, span.length}:
         raise UpstreamBroken(f"asked for {span.length} bytes, got {exchange.length}")
+
+
+async def judge_beginning(exchange: Exchange, count: int) -> tuple[int | None, bool]:
+    """The size of the object whose first ``count`` bytes were asked for, and whether the answer is about them alone.
+
+    A size of None: upstream does not tell it. Raises unless the answer is those bytes, or the whole object.
+    """
+    status, told = exchange.status, exchange.header("content-range")
+    if 400 <= status < 600:
+        raise await exchange.refusal()
+    if status == 200 and not told:
+        return exchange.length, False
+    found = _FIRST_BYTES.fullmatch(told)
+    if status not in {200, 206} or found is None:
+        raise UpstreamBroken(f"asked for the first {count} bytes, got {status} {told}")
+    length, size = int(found[1]) + 1, int(found[2])
+    if length != min(count, size) or exchange.length not in {None, length} or not exchange.framed:
+        raise UpstreamBroken(f"asked for the first {count} bytes, got {told} in {exchange.length} bytes")
+    return size, True
+
+
+async def leading(exchange: Exchange, length: int) -> AsyncGenerator[bytes, None]:
+    """The first ``length`` bytes of a longer body, which is left after them."""
+    left = length
+    while left:
+        piece = await exchange.read()
+        if not piece:
+            raise UpstreamBroken(f"a body of {length - left} bytes where more than {length} were announced")
+        yield piece[:left]
+        left -= min(left, len(piece))
 
 
 async def exactly(exchange: Exchange, length: int, *, whole: bool) -> AsyncGenerator[bytes, None]:

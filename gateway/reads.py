@@ -4,7 +4,7 @@ Look up what the key holds, judge conditions and range against it, answer with t
 :meth:`Reads.at_once` does so without waiting, or not at all; :meth:`Reads.answer` waits. Both go through the same
 rules, so they answer alike. The first byte is asked for before an answer exists, so a version that upstream has
 replaced meanwhile is looked up again while nothing has been sent; after that a fault aborts. What cannot be cached
-(no ETag, a part by number) is forwarded, and so is a GET of what upstream refuses, for upstream's own error document.
+(no ETag, a part by number) is forwarded, and so is a GET of what upstream refused to a HEAD, for its error document.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Reads:
         """The answer, if everything it takes is known and in memory on this node. Never waits. Raises S3Error."""
         request = admitted.request
         entry = None if admitted.operation.route != "read" else self._cache.known(request.ref)
-        if entry is None or not _cacheable(request, entry):
+        if entry is None or not _cacheable(request, entry) or (entry.partial and wants_checksum(request, None)):
             return None
         answer, span = self.judge(request, entry)
         if span is not None and request.method == "GET":
@@ -93,14 +93,17 @@ class Reads:
                 return await self._read(admitted, waited)
             except VersionChanged:
                 self._cache.forget([admitted.request.ref])
-            except UpstreamRefused:
+            except UpstreamRefused as refused:
                 self._cache.forget([admitted.request.ref])
+                if refused.body:
+                    raise  # it is upstream's own answer to a GET
                 return await self._forward(admitted)
         raise VersionChanged(f"changed {LOOKUPS_MAX} times while it was looked up")
 
     async def _read(self, admitted: Admitted, waited: Waited) -> Answer:
         request = admitted.request
-        entry = await self._cache.entry(request.ref)
+        start, checksums = _beginning(request), wants_checksum(request, None)
+        entry = await self._cache.entry(request.ref, start=start, checksums=checksums)
         if not _cacheable(request, entry):
             return await self._forward(admitted)
         answer, span = self.judge(request, entry)
@@ -132,3 +135,11 @@ def _whole(version: ObjectVersion) -> ByteSpan | None:
 def _cacheable(request: S3Request, entry: Entry) -> bool:
     """Whether an ETag pins the version. A part by number needs upstream's knowledge of the parts."""
     return bool(entry.version.etag) and "partNumber" not in request.query
+
+
+def _beginning(request: S3Request) -> int | None:
+    """Where a GET will begin to read; None when its conditions, or the object's size, decide that."""
+    if request.method != "GET" or is_conditional(request) or "partNumber" in request.query:
+        return None
+    asked = parse_range(request.headers["range"]) if "range" in request.headers else None
+    return 0 if asked is None else asked.first

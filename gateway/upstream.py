@@ -24,6 +24,7 @@ import aiohttp
 from yarl import URL
 
 from cache.faults import Fault, UpstreamBroken, UpstreamBusy, UpstreamUnreachable
+from cache.ports import Beginning
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from gateway.exchange import (
@@ -38,8 +39,11 @@ from gateway.exchange import (
     exactly,
     fault_of,
     judge_answer,
+    judge_beginning,
+    leading,
 )
 from gateway.s3.canonical import encode_path
+from gateway.s3.checksums import PREFIX
 from gateway.s3.headers import entry_headers
 from gateway.s3.sigv4 import Credentials, sign
 
@@ -150,17 +154,36 @@ class Upstream:
                 raise UpstreamBroken(f"upstream answered {exchange.status} to HEAD")
             if exchange.status != 200:
                 raise await exchange.refusal()
-            return self._entry(ref, exchange)
+            return self._entry(ref, exchange, exchange.length)
         finally:
             exchange.close()
 
-    def _entry(self, ref: ObjectRef, exchange: Exchange) -> Entry:
+    @contextlib.asynccontextmanager
+    async def begin(self, ref: ObjectRef, count: int, *, whole: bool) -> AsyncIterator[Beginning]:
+        """As Origin.begin. An object that is whole within ``count`` bytes is held against its checksum, if any."""
+        query = f"versionId={encode_path(ref.version_id)}" if ref.version_id else ""
+        headers = {"x-amz-checksum-mode": "ENABLED"} | ({} if whole else {"range": f"bytes=0-{count - 1}"})
+        tail = "/" + encode_path(ref.key)
+        exchange = await self._ask(Outgoing("GET", ref.bucket, tail, query, headers, count=Count.UPSTREAM_GETS))
+        try:
+            size, ranged = await judge_beginning(exchange, count)
+            entry = self._entry(ref, exchange, size)
+            if ranged:
+                entry = _of_a_part(entry, whole=entry.version.size <= count)
+            length = min(count, entry.version.size)
+            ends = ranged or length == entry.version.size
+            pieces = exactly(exchange, length, whole=length == size) if ends else leading(exchange, length)
+            async with contextlib.aclosing(pieces):
+                yield Beginning(entry, pieces)
+        finally:
+            exchange.close()
+
+    def _entry(self, ref: ObjectRef, exchange: Exchange, size: int | None) -> Entry:
         etag = exchange.header("etag")
-        if exchange.length is None or etag.startswith("W/") or not etag.strip('" '):
+        if size is None or etag.startswith("W/") or not etag.strip('" '):
             etag = ""
         version_id = exchange.header("x-amz-version-id") or ref.version_id
-        size = exchange.length or 0
-        version = ObjectVersion(self.address.origin, ref.bucket, ref.key, etag, size, version_id)
+        version = ObjectVersion(self.address.origin, ref.bucket, ref.key, etag, size or 0, version_id)
         return Entry(version, entry_headers(exchange.headers), checked_at=0.0, token=0)
 
     @contextlib.asynccontextmanager
@@ -289,3 +312,11 @@ class Upstream:
             sock_connect=patience.connect_timeout_s,
             sock_read=read_s,
         )
+
+
+def _of_a_part(entry: Entry, *, whole: bool) -> Entry:
+    """The entry of a ranged answer (``whole``: which held all there is). A part's checksum is not the object's."""
+    named = any(name.startswith(PREFIX) for name, _ in entry.headers)
+    if whole:
+        return replace(entry, partial=not named)
+    return replace(entry, headers=tuple(pair for pair in entry.headers if not pair[0].startswith(PREFIX)), partial=True)

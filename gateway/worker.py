@@ -29,6 +29,7 @@ from cache.cache import Cache
 from cache.chunks import Chunk
 from cache.fills.driver import Fills
 from cache.freshness import Freshness, FreshnessRule
+from cache.lookups import Lookups
 from cache.members.leasefile import LeaseTable
 from cache.members.leases import HeldLeases
 from cache.members.static import StaticMembers
@@ -41,7 +42,7 @@ from cache.store.environment import open_environment
 from cache.store.files import FileStore
 from cache.store.mapped import Tokens
 from cache.tally import Count, Tally
-from cache.versions import ObjectRef
+from cache.versions import Entry, ObjectRef
 from cache.views import Owner
 from cache.ways import Ports, Ways
 from gateway.admission import Admission, Admitted
@@ -85,11 +86,16 @@ class SystemClock:
 class Host:
     """What this worker does for peers that ask; implements :class:`cache.ports.PeerHost`."""
 
-    def __init__(self, ways: Ways, cache: Cache, status: Path, lease_s: float) -> None:
+    def __init__(self, lookups: Lookups, ways: Ways, cache: Cache, status: Path, lease_s: float) -> None:
+        self._lookups = lookups
         self._ways = ways
         self._cache = cache
         self._status = status
         self._lease_s = lease_s
+
+    async def look_up(self, ref: ObjectRef, *, checksums: bool, age_max_s: float) -> Entry:
+        """What the key holds; its first chunk is here or on its way then."""
+        return await self._lookups.look_up(ref, checksums=checksums, age_max_s=age_max_s)
 
     async def serve(self, chunk: Chunk) -> ChunkReader:
         """The chunk from the store or from its one fill."""
@@ -132,10 +138,10 @@ class Worker:
             fills_max=settings.cache.fills_max,
         )
         self._peers = self._build_peers()
-        self._ways, self._cache = self._build_cache(upstream)
+        self._lookups, self._ways, self._cache = self._build_cache(upstream)
         self._service = self._build_service(Forwarder(upstream, self._cache.invalidate))
         self._peer_server = PeerServer(
-            Host(self._ways, self._cache, place.run_dir / "status.json", settings.cluster.lease_s),
+            Host(self._lookups, self._ways, self._cache, place.run_dir / "status.json", settings.cluster.lease_s),
             node_id=self._me.node_id,
             members=self._members,
             secret=self._secret,
@@ -174,21 +180,17 @@ class Worker:
             tally=self._meter.tally,
         )
 
-    def _build_cache(self, upstream: Upstream) -> tuple[Ways, Cache]:
+    def _build_cache(self, upstream: Upstream) -> tuple[Lookups, Ways, Cache]:
         cache = self._settings.cache
         ring = Ring(self._members.current())
         ports = Ports(upstream, self._store, self._catalog, self._fills, self._clock, self._meter.tally, self._peers)
         ways = Ways(ports, me=self._me, owner_of=ring.owner)
         rules = [FreshnessRule(rule.bucket, rule.prefix, rule.mode, rule.ttl_s) for rule in self._settings.freshness]
-        built = Cache(
-            ports,
-            ways,
-            freshness=Freshness(rules),
-            chunk_bytes=cache.chunk_size,
-            readahead_chunks=cache.readahead,
-            stale_if_error_s=cache.stale_if_error_s,
+        lookups = Lookups(
+            ports, ways, Freshness(rules), chunk_bytes=cache.chunk_size, stale_if_error_s=cache.stale_if_error_s
         )
-        return ways, built
+        built = Cache(ports, ways, lookups=lookups, chunk_bytes=cache.chunk_size, readahead_chunks=cache.readahead)
+        return lookups, ways, built
 
     def _build_service(self, forwarder: Forwarder) -> Service:
         server = self._settings.server

@@ -4,25 +4,28 @@ At most one fill per chunk is under way in this worker, and the ring sends every
 there is at most one in the cluster. Riders (local reads, peers) share it: they read the growing file through its
 descriptor and wait on ``reached``. A rider that leaves ends only its own wait; the fill goes on, and the chunk is warm
 for the next reader. At most ``fills_max`` fills are active; the others queue, at most ``QUEUED_MAX`` of them.
-File work happens in the executor; between reading state and changing it there is no ``await``.
+A question about a key nothing is known of (``begin``) is a fill too: its answer says what the key holds and brings the
+first chunk. File work happens in the executor; between reading state and changing it there is no ``await``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Executor
-from typing import Final, assert_never
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from typing import Final
 
 from cache.budgets import Budget
-from cache.chunks import UNIT_BYTES, Chunk
+from cache.chunks import UNIT_BYTES, Chunk, chunk_of
 from cache.faults import BudgetSpent, DiskFault, Fault, OwnFault
 from cache.fills.fill import Append, Discard, Fill, Resume, Seal
 from cache.ports import ChunkReader, ChunkWriter, Clock, Origin, Store
 from cache.tally import Count, Tally
-from cache.versions import ByteSpan
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 
 QUEUED_MAX: Final = 4096
+_Exchange = AbstractAsyncContextManager[AsyncIterator[bytes]]
 
 
 class Ride:
@@ -111,14 +114,22 @@ class Fills:
         if ride is not None:
             self._tally.add(Count.CHUNK_COALESCED)
             return ride
-        if not self._queue.take():
-            raise BudgetSpent(self._queue.name)
-        self._tally.add(Count.CHUNK_MISSES)
-        ride = self._rides[chunk.id] = Ride(chunk)
-        task = asyncio.create_task(self._run(ride), name=f"fill {chunk.id.hex()}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._expect_room()
+        ride = self._new_ride(chunk)
+        task = self._start(self._run(ride), f"fill {chunk.id.hex()}")
+        task.add_done_callback(lambda _: self._gone(ride))
         return ride
+
+    async def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Entry:
+        """Ask what the key holds; the answer's bytes fill its first chunk. Raises upstream's fault, and BudgetSpent.
+
+        See ``Origin.begin``. A caller that is cancelled ends its own wait.
+        """
+        self._expect_room()
+        found: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        task = self._start(self._begin(ref, chunk_bytes, found, whole=whole), f"begin {ref.bucket}")
+        task.add_done_callback(lambda _: _unanswered(found))
+        return await found
 
     def under_way(self, chunk: Chunk) -> bool:
         """Whether this worker is filling the chunk now."""
@@ -134,52 +145,108 @@ class Fills:
         """Wait until none of the fills that are under way now is."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def check(self) -> Iterator[str]:
+        """What is wrong, one line each; silent when well."""
+        if self._queue.used != len(self._tasks) or len(self._rides) > len(self._tasks):
+            yield f"{len(self._rides)} fills, {len(self._tasks)} tasks, budget fills_queued: {self._queue.used}"
+        yield from self._queue.check()
+
+    def _expect_room(self) -> None:
+        if self._queue.used >= self._queue.limit:
+            raise BudgetSpent(self._queue.name)
+
+    def _start(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        self._queue.take()
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._queue.give()
+
+    def _new_ride(self, chunk: Chunk) -> Ride:
+        self._tally.add(Count.CHUNK_MISSES)
+        ride = self._rides[chunk.id] = Ride(chunk)
+        return ride
+
     async def _run(self, ride: Ride) -> None:
-        """One fill from its place in the queue to its end; whatever happens, riders are told."""
-        try:
+        """One fill from its place in the queue to its end."""
+        with self._told(ride):
             async with self._slots:
-                self._tally.add(Count.FILLS_STARTED)
-                self._tally.add(Count.FILLS_NOW)
-                try:
-                    await self._fill(ride)
-                finally:
-                    self._tally.add(Count.FILLS_NOW, -1)
+                await self._fill(ride, self._fetch(ride, ByteSpan(0, ride.length)))
+
+    async def _begin(self, ref: ObjectRef, chunk_bytes: int, found: asyncio.Future[Entry], *, whole: bool) -> None:
+        """A question whose answer becomes a fill, unless the chunk is here, or on its way, by now."""
+        try:
+            async with self._slots, self._origin.begin(ref, chunk_bytes, whole=whole) as beginning:
+                ride = self._ride_for(beginning.entry.version, chunk_bytes)
+                if not found.done():
+                    found.set_result(beginning.entry)
+                if ride is not None:
+                    with self._told(ride):
+                        await self._fill(ride, nullcontext(beginning.body))
+        except Fault as fault:
+            if not found.done():
+                found.set_exception(fault)
+
+    def _ride_for(self, version: ObjectVersion, chunk_bytes: int) -> Ride | None:
+        """A new ride for the version's first chunk, where there is something to fill."""
+        if not version.size or not version.etag:
+            return None
+        chunk = chunk_of(version, chunk_bytes, 0)
+        known = chunk.id in self._rides or self._store.find(chunk) is not None
+        return None if known else self._new_ride(chunk)
+
+    @contextmanager
+    def _told(self, ride: Ride) -> Iterator[None]:
+        """Whatever happens inside, riders are told, and nothing is left behind."""
+        try:
+            yield
         except Fault as fault:
             ride.fault = fault
             self._tally.add(Count.DISK_ERRORS if isinstance(fault, DiskFault) else Count.FILLS_FAILED)
-        except BaseException as error:
-            ride.fault = OwnFault(f"the fill was ended: {error!r}")
-            raise
         finally:
-            if ride.sealed is None and ride.writer is not None:
+            self._gone(ride)
+
+    def _gone(self, ride: Ride) -> None:
+        """The fill is over; its task may have been cancelled, even before it began."""
+        if self._rides.get(ride.chunk.id) is not ride:
+            return
+        del self._rides[ride.chunk.id]
+        if ride.sealed is None:
+            ride.fault = ride.fault or OwnFault("the fill was ended")
+            if ride.writer is not None:
                 self._executor.submit(ride.writer.abandon)
-            self._rides.pop(ride.chunk.id, None)
-            self._queue.give()
-            ride.wake()
-
-    async def _fill(self, ride: Ride) -> None:
-        """Bring the chunk in. Raises the fault that ends the fill."""
-        loop = asyncio.get_running_loop()
-        ride.writer = await loop.run_in_executor(self._executor, self._store.create, ride.chunk)
         ride.wake()
-        work: Resume | Seal | Discard = Resume(ByteSpan(0, ride.length))
-        while not isinstance(work, Seal):
-            match work:
-                case Resume(span):
-                    work = await self._receive(ride, span)
-                case Discard(fault):
-                    raise fault
-                case _:
-                    assert_never(work)
-        ride.sealed = await loop.run_in_executor(self._executor, ride.writer.seal)
-        self._tally.add(Count.FILLS_SEALED)
 
-    async def _receive(self, ride: Ride, span: ByteSpan) -> Resume | Seal | Discard:
-        """One upstream exchange for ``span`` of the chunk; what to do when it is over."""
+    def _fetch(self, ride: Ride, span: ByteSpan) -> _Exchange:
         start = ride.chunk.span.start
+        return self._origin.fetch(ride.chunk.version, ByteSpan(start + span.start, start + span.stop))
+
+    async def _fill(self, ride: Ride, exchange: _Exchange) -> None:
+        """Bring the chunk in, beginning with ``exchange``. Raises the fault that ends the fill."""
+        self._tally.add(Count.FILLS_STARTED)
+        self._tally.add(Count.FILLS_NOW)
         try:
-            asked = ByteSpan(start + span.start, start + span.stop)
-            async with self._origin.fetch(ride.chunk.version, asked) as body:
+            loop = asyncio.get_running_loop()
+            ride.writer = await loop.run_in_executor(self._executor, self._store.create, ride.chunk)
+            ride.wake()
+            work = await self._receive(ride, exchange)
+            while isinstance(work, Resume):
+                work = await self._receive(ride, self._fetch(ride, work.span))
+            if isinstance(work, Discard):
+                raise work.fault
+            ride.sealed = await loop.run_in_executor(self._executor, ride.writer.seal)
+            self._tally.add(Count.FILLS_SEALED)
+        finally:
+            self._tally.add(Count.FILLS_NOW, -1)
+
+    async def _receive(self, ride: Ride, exchange: _Exchange) -> Resume | Seal | Discard:
+        """One upstream exchange for the rest of the chunk; what to do when it is over."""
+        try:
+            async with exchange as body:
                 async for data in body:
                     work = ride.fill.arrived(data, self._clock.monotonic())
                     if isinstance(work, Discard):
@@ -202,8 +269,8 @@ class Fills:
         self._tally.add(Count.FILL_BYTES, len(work.data))
         ride.wake()
 
-    def check(self) -> Iterator[str]:
-        """What is wrong, one line each; silent when well."""
-        if self._queue.used != len(self._rides):
-            yield f"{len(self._rides)} fills, budget fills_queued counts {self._queue.used}"
-        yield from self._queue.check()
+
+def _unanswered(found: asyncio.Future[Entry]) -> None:
+    """The question is over; its task may have been cancelled before there was an answer."""
+    if not found.done():
+        found.set_exception(OwnFault("the question was ended"))

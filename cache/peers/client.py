@@ -8,6 +8,7 @@ errors by the cache.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -17,14 +18,14 @@ from cache.faults import PeerFault, PeerLied, PeerUnreachable
 from cache.peers.along import Find, open_along
 from cache.peers.blame import fault_of
 from cache.peers.breaker import Breaker
-from cache.peers.frames import AskStatus, Failed, Status
+from cache.peers.frames import AskStatus, Failed, Found, LookUp, Status
 from cache.peers.leasing import Grants, Held, Herald, LeaseKeeper
 from cache.peers.pool import Patience, Pool
 from cache.peers.reaching import reach
-from cache.peers.relay import Relay
+from cache.peers.relay import Relay, ended_by, next_answer
 from cache.ports import ChunkReader, Clock, Members
 from cache.tally import Tally
-from cache.versions import ByteSpan, ObjectRef
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Owner
 
 
@@ -80,6 +81,18 @@ class PeersClient:
         await self._keeper.close()
         await self._pool.close()
 
+    async def look_up(self, owner: Owner, ref: ObjectRef, *, checksums: bool, age_max_s: float) -> Entry:
+        """As ``Peers.look_up``."""
+        breaker = self._breaker(owner)
+        try:
+            found = await self._found(owner, LookUp(ref.bucket, ref.key, ref.version_id, checksums, age_max_s))
+            version = _version_of(found, ref)
+        except PeerFault as fault:
+            self._report(breaker, fault)
+            raise
+        breaker.succeeded()
+        return Entry(version, found.headers, -max(0.0, found.age_s), 0, found.partial)
+
     async def along(self, owner: Owner, chunk: Chunk) -> ChunkReader:
         """As ``Peers.along``."""
         breaker = self._breaker(owner)
@@ -122,6 +135,18 @@ class PeersClient:
         """What is wrong with me, one line each; silent when well."""
         yield from self._pool.check()
 
+    async def _found(self, owner: Owner, request: LookUp) -> Found:
+        link, first = await self._pool.ask(owner, request)
+        try:
+            answer = await next_answer(self._pool, link, first)
+        except asyncio.CancelledError:
+            link.abort()
+            raise
+        if not isinstance(answer, Found):
+            raise ended_by(answer, self._pool, owner, link)
+        self._pool.give(owner, link)
+        return answer
+
     def _breaker(self, owner: Owner) -> Breaker:
         """The owner's, closed or probing. Raises PeerUnreachable."""
         breaker = self._breakers.get(owner)
@@ -136,3 +161,11 @@ class PeersClient:
             breaker.failed(self._clock.monotonic())
         else:
             breaker.succeeded()
+
+
+def _version_of(found: Found, ref: ObjectRef) -> ObjectVersion:
+    """Raises PeerLied for what is no version."""
+    try:
+        return ObjectVersion(found.origin, ref.bucket, ref.key, found.etag, found.size, found.version_id)
+    except ValueError as error:
+        raise PeerLied(str(error)) from error

@@ -95,6 +95,16 @@ class AskStatus(_Message, tag=19):
     """Your status document."""
 
 
+class LookUp(_Message, tag=20):
+    """What does this key hold? You own its first chunk. An answer up to ``age_max_s`` old will do."""
+
+    bucket: str
+    key: str
+    version_id: str
+    checksums: bool
+    age_max_s: float
+
+
 class Waiting(_Message, tag=33):
     """The chunk is being looked for, or nothing has come to send yet; I live."""
 
@@ -151,9 +161,21 @@ class Status(_Message, tag=42):
     document: bytes
 
 
+class Found(_Message, tag=43):
+    """What the key held ``age_s`` before it was asked for; upstream's headers, ``partial`` as in an entry."""
+
+    origin: str
+    etag: str
+    size: int
+    version_id: str
+    headers: tuple[tuple[str, str], ...]
+    age_s: float
+    partial: bool
+
+
 Hello = ServerHello | ClientHello | ServerProof
-Request = AskChunk | Invalidate | AskLease | AskStatus
-Answer = Waiting | Unit | Failed | Filling | Sealed | Progress | Obeyed | Lease | Status
+Request = AskChunk | Invalidate | AskLease | AskStatus | LookUp
+Answer = Waiting | Unit | Failed | Filling | Sealed | Progress | Obeyed | Lease | Status | Found
 Message = Hello | Request | Answer
 
 HELLOS: Final = msgspec.msgpack.Decoder[Message](Hello)

@@ -35,8 +35,10 @@ from cache.peers.frames import (
     BadFrame,
     ClientHello,
     Filling,
+    Found,
     Invalidate,
     Lease,
+    LookUp,
     Obeyed,
     Progress,
     Request,
@@ -164,6 +166,8 @@ class PeerServer:
         match request:
             case AskChunk():
                 await self._answer_chunk(link, peer_id, request)
+            case LookUp():
+                await self._answer_look_up(link, request)
             case Invalidate():
                 self._answer_invalidate(link, request)
             case AskLease():
@@ -189,6 +193,19 @@ class PeerServer:
             return
         seconds, standing = self._grants.asked(peer_id, request.standing)
         link.send(Lease(min(seconds, allowed_s), standing))
+
+    async def _answer_look_up(self, link: Link, ask: LookUp) -> None:
+        ref = ObjectRef(ask.bucket, ask.key, ask.version_id)
+        found = self._host.look_up(ref, checksums=ask.checksums, age_max_s=ask.age_max_s)
+        try:
+            entry = await self._patiently(link, found)
+        except Fault as fault:
+            link.send(failed_of(fault))
+            return
+        version, age_s = entry.version, -entry.checked_at
+        link.send(
+            Found(version.origin, version.etag, version.size, version.version_id, entry.headers, age_s, entry.partial)
+        )
 
     async def _answer_chunk(self, link: Link, peer_id: str, ask: AskChunk) -> None:
         chunk, span = _asked(ask)

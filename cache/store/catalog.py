@@ -42,6 +42,7 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     headers: tuple[tuple[str, str], ...]
     checked_at: float
     token: int
+    partial: bool = False
 
 
 class _Known:
@@ -95,6 +96,7 @@ class LmdbCatalog:
             entry.headers,
             entry.checked_at,
             entry.token,
+            entry.partial,
         )
         try:
             with self._env.begin(db=self._db, write=True) as txn:
@@ -172,7 +174,7 @@ def _entry_of(raw: bytes, ref: ObjectRef) -> Entry | None:
         version = ObjectVersion(row.origin, ref.bucket, ref.key, row.etag, row.size, row.version_id)
     except (msgspec.DecodeError, ValueError):
         return None
-    return Entry(version, row.headers, row.checked_at, row.token)
+    return Entry(version, row.headers, row.checked_at, row.token, row.partial)
 
 
 def _sample(cursor: lmdb.Cursor, count: int) -> Iterator[tuple[float, bytes]]:

@@ -1,7 +1,8 @@
 """An Origin in memory: it counts its calls, holds them at gates, and breaks on request.
 
 ``hold()`` keeps every fetch before its first byte until the block ends; ``pause_at(n)`` keeps fetches after ``n`` bytes
-of their span. ``troubles`` are raised, one per fetch, after ``(bytes, fault)``. Content comes from the key and version.
+of their span. ``troubles`` are raised, one per exchange, after ``(bytes, fault)`` (-1: instead of an answer).
+Content comes from the key and version.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from cache.faults import Fault, UpstreamRefused, VersionChanged
+from cache.ports import Beginning
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 
 
@@ -25,6 +27,7 @@ class MemoryOrigin:
     objects: dict[ObjectRef, ObjectVersion] = field(default_factory=dict)
     heads: list[ObjectRef] = field(default_factory=list)
     calls: list[tuple[str, ByteSpan]] = field(default_factory=list)
+    begun: list[tuple[str, bool]] = field(default_factory=list)
     troubles: list[tuple[int, Fault]] = field(default_factory=list)
     piece_bytes: int = 64 * 1024
 
@@ -88,6 +91,26 @@ class MemoryOrigin:
             if self.objects.get(ObjectRef(version.bucket, version.key)) != version:
                 raise VersionChanged(version.key)
             yield self._pieces(self.body(version)[span.start : span.stop], trouble)
+        finally:
+            self.active -= 1
+
+    @asynccontextmanager
+    async def begin(self, ref: ObjectRef, count: int, *, whole: bool) -> AsyncIterator[Beginning]:
+        self.begun.append((ref.key, whole))
+        self._news.set()
+        trouble = self.troubles.pop(0) if self.troubles else None
+        self.active += 1
+        try:
+            await self._open.wait()
+            version = self.objects.get(ref)
+            if version is None:
+                raise UpstreamRefused(404, (), b"<Error/>")
+            if not version.size:
+                raise UpstreamRefused(416)
+            if trouble is not None and trouble[0] < 0:
+                raise trouble[1]
+            entry = Entry(version, (("etag", version.etag),), checked_at=0.0, token=0, partial=not whole)
+            yield Beginning(entry, self._pieces(self.body(version)[:count], trouble))
         finally:
             self.active -= 1
 

@@ -24,7 +24,7 @@ from cache.peers.pool import Patience
 from cache.peers.server import PeerServer
 from cache.ports import ChunkReader
 from cache.tally import Tally
-from cache.versions import ByteSpan, ObjectRef, ObjectVersion
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Node, Owner
 
 SECRET = b"s" * 32
@@ -110,11 +110,19 @@ class ScriptedHost:
         self.reader: GrowingChunk | None = None
         self.fault: Fault | None = None
         self.served: list[Chunk] = []
+        self.looked_up: list[tuple[ObjectRef, bool, float]] = []
         self.invalidated: list[ObjectRef] = []
         self.lease_s = 60.0
         self.asked = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
+
+    async def look_up(self, ref: ObjectRef, *, checksums: bool, age_max_s: float) -> Entry:
+        self.looked_up.append((ref, checksums, age_max_s))
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        return Entry(CHUNK.version, (("etag", CHUNK.version.etag),), -0.5, 0, partial=not checksums)
 
     async def serve(self, chunk: Chunk) -> ChunkReader:
         self.served.append(chunk)

@@ -12,9 +12,10 @@ from cache.chunks import Chunk
 from cache.faults import Fault
 from cache.fills.driver import Fills
 from cache.freshness import Freshness, FreshnessRule
+from cache.lookups import Lookups
 from cache.pieces import Cause, FilePiece
 from cache.tally import Tally
-from cache.versions import ByteSpan, ObjectRef, ObjectVersion
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Owner
 from cache.ways import Ports, Ways
 from tests.doubles.memory_origin import MemoryOrigin
@@ -44,6 +45,15 @@ class MemoryPeers:
     told: list[ObjectRef] = field(default_factory=list)
     open_relays: int = 0
     elsewhere: Callable[[Chunk], object] | None = None
+    looked_up: list[tuple[ObjectRef, bool, float]] = field(default_factory=list)
+    found: Callable[[ObjectRef], Entry] | None = None
+
+    async def look_up(self, owner, ref, *, checksums, age_max_s):
+        self.looked_up.append((ref, checksums, age_max_s))
+        if self.breaks:
+            raise self.breaks.pop(0)[1]
+        assert self.found is not None
+        return self.found(ref)
 
     async def along(self, owner, chunk):
         self.ridden.append((chunk.version.key, chunk.index))
@@ -91,6 +101,7 @@ class Kit:
     tally: Tally
     fills: Fills
     peers: MemoryPeers
+    lookups: Lookups
     cache: Cache
     ways: Ways
     owners: dict[int, Owner]
@@ -129,8 +140,9 @@ async def kit():
 
         ways = Ways(ports, me=ME, owner_of=owner_of)
         rules = Freshness([FreshnessRule(bucket="b", ttl_s=5.0)])
-        cache = Cache(ports, ways, freshness=rules, chunk_bytes=CHUNK_BYTES, readahead_chunks=4)
-        kit = Kit(origin, store, catalog, clock, tally, fills, peers, cache, ways, owners)
+        lookups = Lookups(ports, ways, rules, chunk_bytes=CHUNK_BYTES)
+        cache = Cache(ports, ways, lookups=lookups, chunk_bytes=CHUNK_BYTES, readahead_chunks=4)
+        kit = Kit(origin, store, catalog, clock, tally, fills, peers, lookups, cache, ways, owners)
         put = origin.put
 
         def put_and_place(key: str, size: int, etag: str = '"v1"') -> ObjectVersion:

@@ -3,11 +3,9 @@ from contextlib import aclosing
 
 import pytest
 
-from cache.faults import UpstreamRefused, UpstreamUnreachable, VersionChanged
-from cache.versions import ByteSpan, ObjectRef
+from cache.faults import VersionChanged
+from cache.versions import ByteSpan
 from tests.unit.cache.conftest import CHUNK_BYTES
-
-REF = ObjectRef("b", "k")
 
 
 async def test_a_cold_read_then_a_warm_one(kit):
@@ -49,80 +47,9 @@ async def test_leaving_a_read_lets_go_of_everything_ahead(kit):
     assert not list(kit.cache.check())
 
 
-async def test_an_entry_is_asked_for_once_however_many_wait(kit):
-    kit.origin.put("k", 10)
-    async with kit.origin.hold():
-        asking = [asyncio.create_task(kit.cache.entry(REF)) for _ in range(50)]
-        await asyncio.sleep(0)
-        asking[0].cancel()
-    entries = await asyncio.gather(*asking, return_exceptions=True)
-    assert isinstance(entries[0], asyncio.CancelledError)
-    assert len({entry.version for entry in entries[1:]}) == 1
-    assert kit.origin.heads == [REF]
-
-
-async def test_an_entry_counts_until_its_ttl_is_over(kit):
-    kit.origin.put("k", 10)
-    await kit.cache.entry(REF)
-    kit.clock.now += 4.9
-    assert kit.cache.known(REF) is not None
-    kit.clock.now += 0.2
-    assert kit.cache.known(REF) is None
-    await kit.cache.entry(REF)
-    assert len(kit.origin.heads) == 2
-
-
-async def test_without_the_members_leases_upstream_is_asked_each_time(kit):
-    kit.origin.put("k", 10)
-    kit.peers.believed = False
-    await kit.cache.entry(REF)
-    await kit.cache.entry(REF)
-    assert len(kit.origin.heads) == 2
-
-
-async def test_what_upstream_refuses_is_not_remembered(kit):
-    with pytest.raises(UpstreamRefused):
-        await kit.cache.entry(REF)
-    kit.origin.put("k", 10)
-    assert (await kit.cache.entry(REF)).version.size == 10
-
-
-async def test_a_write_during_the_question_makes_its_answer_void(kit):
-    old = kit.origin.put("k", 10, '"v1"')
-    async with kit.origin.hold():
-        asking = asyncio.create_task(kit.cache.entry(REF))
-        await kit.origin.until(lambda: bool(kit.origin.heads))
-        await kit.cache.invalidate([REF])
-        fresh = asyncio.create_task(kit.cache.entry(REF))
-        await asyncio.sleep(0)
-        new = kit.origin.put("k", 11, '"v2"')
-    await asyncio.gather(asking, fresh)
-    assert len(kit.origin.heads) == 2
-    assert (await kit.cache.entry(REF)).version == new != old
-    assert kit.peers.told == [REF]
-
-
 async def test_a_changed_object_is_never_mixed(kit):
     version = kit.origin.put("k", 2 * CHUNK_BYTES, '"v1"')
     await kit.read(version, ByteSpan(0, CHUNK_BYTES))
     kit.origin.put("k", 2 * CHUNK_BYTES, '"v2"')
     with pytest.raises(VersionChanged):
         await kit.read(version, ByteSpan(CHUNK_BYTES, 2 * CHUNK_BYTES))
-
-
-@pytest.mark.parametrize(("late", "served"), [(9.9, True), (10.1, False)])
-async def test_a_stale_entry_serves_while_upstream_is_down_if_the_operator_says_so(kit, late, served):
-    version = kit.origin.put("k", 10)
-    kit.cache.stale_if_error_s = 5.0
-    await kit.cache.entry(REF)
-    kit.clock.now += late
-
-    async def down(ref):
-        raise UpstreamUnreachable("refused")
-
-    kit.origin.head = down
-    if served:
-        assert (await kit.cache.entry(REF)).version == version
-    else:
-        with pytest.raises(UpstreamUnreachable):
-            await kit.cache.entry(REF)

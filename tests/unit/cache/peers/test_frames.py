@@ -25,10 +25,12 @@ from cache.peers.frames import (
     ClientHello,
     Failed,
     Filling,
+    Found,
     FrameReader,
     FrameWriter,
     Invalidate,
     Lease,
+    LookUp,
     Message,
     Obeyed,
     Progress,
@@ -46,6 +48,7 @@ REQUEST_SAMPLES = [
     Invalidate([("b", "k", ""), ("b", "x" * 5000, "v")]),
     AskLease(2**64 - 1),
     AskStatus(),
+    LookUp("b", "k/ä", "", checksums=True, age_max_s=float("inf")),
 ]
 ANSWER_SAMPLES = [
     Waiting(),
@@ -59,6 +62,7 @@ ANSWER_SAMPLES = [
     Obeyed(),
     Lease(5.0, 7),
     Status(b"{" * 20_000),
+    Found("http://up", '"e"', 10, "", (("a", "b"),), 0.5, partial=True),
 ]
 HELLO_SAMPLES = [ServerHello(1, b"n" * 16), ClientHello(1, b"n" * 16, "a", "b", b"p" * 32), ServerProof(b"p" * 32)]
 

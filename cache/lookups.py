@@ -1,0 +1,154 @@
+"""What does a key hold? Answered from the catalog while that counts, else by one request to upstream.
+
+A key of which nothing is known, and whose beginning will be read, costs one request: a GET of its first chunk, whose
+answer says what the key holds while its body fills the chunk. Placement leaves the version out, so the owner of that
+chunk can be named before: it is asked (:meth:`Lookups.look_up` there), and all who ask it at once share one request. An
+entry that has only grown old is asked about by HEAD, since its chunks may still be good; so is what nobody reads now.
+If the owner fails or the answer is of no use, HEAD is the way too.
+
+The token is read before anybody is asked, and questions are shared by ref *and* token: one that began before a write
+ended is never joined after it. While a write may have been missed, tokens do not tell, and everybody asks for himself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+from cache.faults import (
+    Fault,
+    PeerFault,
+    PeerPassedOn,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamRefused,
+    UpstreamUnreachable,
+)
+from cache.freshness import Freshness, Verdict
+from cache.tally import Count
+from cache.versions import Entry, ObjectRef
+from cache.ways import Ports, Ways
+
+START_MAX: Final = 1024 * 1024
+FINAL: Final = frozenset({401, 403, 404})
+_Begin = Callable[[], Awaitable[Entry]]
+
+
+class Lookups:
+    """The questions of one worker. ``stale_if_error_s``: how long after its time an entry serves when upstream fails.
+
+    Chunks are cut at ``chunk_bytes``.
+    """
+
+    def __init__(
+        self, ports: Ports, ways: Ways, freshness: Freshness, *, chunk_bytes: int, stale_if_error_s: float = 0.0
+    ) -> None:
+        self._ports = ports
+        self._ways = ways
+        self._freshness = freshness
+        self._chunk_bytes = chunk_bytes
+        self.stale_if_error_s = stale_if_error_s
+        self._asking: dict[tuple[ObjectRef, int, bool], asyncio.Task[Entry]] = {}
+
+    def known(self, ref: ObjectRef) -> Entry | None:
+        """What the catalog says and freshness lets count; None: upstream has to be asked."""
+        entry = self._ports.catalog.find(ref)
+        if entry is None:
+            return None
+        now = self._ports.clock.monotonic()
+        if self._freshness.judge(ref, entry, now=now, trusted=self._trusted()) is Verdict.STALE:
+            return None
+        self._ports.tally.add(Count.CATALOG_HITS)
+        return entry
+
+    async def entry(self, ref: ObjectRef, *, start: int | None, checksums: bool) -> Entry:
+        """What the key holds, asking upstream if need be. Raises upstream's fault, BudgetSpent.
+
+        ``start``: where a read will begin; None: nothing will be read, or nobody knows. ``checksums``: those of the
+        whole object must be among the headers.
+        """
+        entry = self.known(ref)
+        if entry is None:
+            begins = start is not None and start < START_MAX and not ref.version_id
+            entry = await self._joined(ref, (lambda: self._begun(ref, checksums=checksums)) if begins else None)
+        return await self._joined(ref, None, again=True) if checksums and entry.partial else entry
+
+    async def look_up(self, ref: ObjectRef, *, checksums: bool, age_max_s: float) -> Entry:
+        """As :meth:`cache.ports.PeerHost.look_up`, for who takes us for the owner: asks nobody but upstream."""
+        asked_at = self._ports.clock.monotonic()
+        entry = self.known(ref)
+        if entry is None or asked_at - entry.checked_at > age_max_s:
+            entry = await self._joined(ref, lambda: self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums))
+        if checksums and entry.partial:
+            entry = await self._joined(ref, None, again=True)
+        return replace(entry, token=0, checked_at=min(0.0, entry.checked_at - asked_at))
+
+    async def _joined(self, ref: ObjectRef, begin: _Begin | None, *, again: bool = False) -> Entry:
+        """The answer to the question that is under way, or to a new one; ``begin`` None: by HEAD."""
+        token = self._ports.catalog.token(ref)
+        if not self._trusted():
+            return await self._ask(ref, token, None)
+        place = (ref, token, again)
+        asking = self._asking.get(place)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(ref, token, begin), name=f"ask {ref.bucket}")
+            self._asking[place] = asking
+            asking.add_done_callback(lambda task: self._answered(place, task))
+        return await asyncio.shield(asking)
+
+    def _answered(self, place: tuple[ObjectRef, int, bool], asking: asyncio.Task[Entry]) -> None:
+        """Perhaps everybody who waited has left; then nobody looks at a fault."""
+        self._asking.pop(place, None)
+        if not asking.cancelled():
+            asking.exception()
+
+    async def _ask(self, ref: ObjectRef, token: int, begin: _Begin | None) -> Entry:
+        asked_at = self._ports.clock.monotonic()
+        self._ports.tally.add(Count.CATALOG_MISSES)
+        try:
+            entry = await self._answer(ref, begin)
+        except (UpstreamUnreachable, UpstreamBusy):
+            if (stale := self._bearable(ref, asked_at)) is None:
+                raise
+            return stale
+        entry = replace(entry, token=token, checked_at=asked_at + entry.checked_at)
+        self._ports.catalog.put(ref, entry)
+        return entry
+
+    async def _answer(self, ref: ObjectRef, begin: _Begin | None) -> Entry:
+        if begin is not None and self._ports.catalog.find(ref) is None:
+            try:
+                return await begin()
+            except (PeerFault, UpstreamBroken, UpstreamRefused) as fault:
+                cause = fault.cause if isinstance(fault, PeerPassedOn) else fault
+                if not self._may_ask_by_head(cause):
+                    raise cause from fault
+        return await self._ports.origin.head(ref)
+
+    def _may_ask_by_head(self, fault: Fault) -> bool:
+        """Whether a HEAD may have an answer where the first way had this one."""
+        if isinstance(fault, PeerFault):
+            self._ports.tally.add(Count.PEER_ERRORS)
+            return True
+        return isinstance(fault, UpstreamBroken) or (isinstance(fault, UpstreamRefused) and fault.status not in FINAL)
+
+    async def _begun(self, ref: ObjectRef, *, checksums: bool) -> Entry:
+        """By the owner of the first chunk: ourselves, or the worker that is."""
+        owner, peers = self._ways.beginner(ref), self._ports.peers
+        if owner is None or peers is None:
+            return await self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums)
+        return await peers.look_up(owner, ref, checksums=checksums, age_max_s=self._freshness.age_max_s(ref))
+
+    def _bearable(self, ref: ObjectRef, now: float) -> Entry | None:
+        """An entry that is stale but, upstream being down, may be served: a choice of the operator's.
+
+        Never while a write of the cluster may have been missed.
+        """
+        entry = self._ports.catalog.find(ref) if self.stale_if_error_s and self._trusted() else None
+        ttl_s = self._freshness.rule_for(ref).ttl_s
+        return entry if entry is not None and now - entry.checked_at < ttl_s + self.stale_if_error_s else None
+
+    def _trusted(self) -> bool:
+        return self._ports.peers is None or self._ports.peers.trusted()
