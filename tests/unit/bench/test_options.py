@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from bench.options import BenchOptions, parse_duration, parse_options
+from bench.plan import Mix
+from bench.workloads import WORKLOADS
 
 
 def parse(line: str, **environ: str) -> BenchOptions:
@@ -54,6 +56,46 @@ def test_the_workload(line: str, workload: str, range_bytes: int) -> None:
     assert (shape.workload, shape.range_bytes) == (workload, range_bytes)
 
 
+def test_a_workload_brings_its_shape_and_a_flag_overrules_it() -> None:
+    shape = parse("headline").plan.shape
+    assert (shape.objects, shape.object_bytes, shape.range_bytes) == (10_000, 50_000_000, 15_000_000)
+    assert shape.concurrent == 100
+    shape = parse("headline --scale 0.01 --part.size 8MiB --concurrent 10").plan.shape
+    assert (shape.objects, shape.range_bytes, shape.concurrent) == (100, 8 << 20, 10)
+    assert parse("fanout").plan.shape.objects == 1
+    assert parse("fanout --objects 3 --scale 0.001").plan.shape.objects == 1
+
+
+def test_the_mix_is_warps_and_a_listing_now_and_then() -> None:
+    assert parse("mixed").plan.shape.mix == Mix(get=45, put=15, stat=30, delete=10, list=5)
+    shape = parse("mixed --get-distrib 10 --delete-distrib 0").plan.shape
+    assert shape.mix == Mix(get=10, put=15, stat=30, delete=0, list=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate", "by_bytes"),
+    [("500", 500.0, False), ("2.5/s", 2.5, False), ("2GB/s", 2e9, True), ("1MiB/s", float(1 << 20), True)],
+)
+def test_an_open_loop(text: str, rate: float, *, by_bytes: bool) -> None:
+    for name in ("--rate", "--rps-limit"):
+        shape = parse(f"{name} {text}").plan.shape
+        assert (shape.rate, shape.rate_by_bytes) == (rate, by_bytes)
+    assert parse("").plan.shape.arrivals is None
+
+
+def test_clients_elsewhere() -> None:
+    shape = parse("--ray 10.0.0.1:6379 --processes 4").plan.shape
+    assert (shape.ray, shape.processes) == ("10.0.0.1:6379", 4)
+    assert parse("--engine torch --batch 8").plan.shape.batch == 8
+
+
+def test_help_names_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in WORKLOADS)
+
+
 def test_an_endpoint_brings_its_scheme() -> None:
     assert parse("--endpoint https://s3.example:443/").plan.door.endpoints == ("https://s3.example:443",)
 
@@ -98,6 +140,19 @@ def test_without_preparation_nothing_is_removed() -> None:
         ("get --workload range", "contradict"),
         ("--engine boto3 --discard", "raw only"),
         ("--endpoint ftp://x", "http://"),
+        ("get --range-size 1KiB", "does not go"),
+        ("mixed --part.size 1MiB", "does not go"),
+        ("get --put-distrib 5", "does not go"),
+        ("mixed --get-distrib x", "no count"),
+        ("mixed --get-distrib 0 --put-distrib 0 --stat-distrib 0 --delete-distrib 0 --list-distrib 0", "all 0"),
+        ("checkpoint --rate 5", "a burst has no rate"),
+        ("--rate 0", "no rate"),
+        ("--rate fast", "no rate"),
+        ("--scale 0", "no scale"),
+        ("--scale -1", "scale"),
+        ("--engine torch range", "whole objects; get, shuffle, fanout"),
+        ("--engine torch shuffle --range-size 1KiB", "whole objects"),
+        ("--ray auto", "--processes"),
         ("--nonsense", "unrecognized"),
         ("--obj=5", "unrecognized"),
     ],
