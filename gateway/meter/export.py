@@ -233,9 +233,7 @@ class NodeMeter:
         self._sampled = t
 
     def _find_workers(self) -> None:
-        with os.scandir(self._run_dir) as entries:
-            paths = sorted(entry.path for entry in entries if entry.name.endswith(SUFFIX))
-        for path in paths:
+        for path in self._paths():
             if path not in self._workers:
                 worker = _open(path)
                 if worker is not None:
@@ -243,6 +241,14 @@ class NodeMeter:
         for worker in list(self._alive()):
             if not worker.look():
                 self._fold(worker)
+
+    def _paths(self) -> list[str]:
+        """The files in the directory; none when it cannot be read (removed under us: those that are open count on)."""
+        try:
+            with os.scandir(self._run_dir) as entries:
+                return sorted(entry.path for entry in entries if entry.name.endswith(SUFFIX))
+        except OSError:
+            return []
 
     def _fold(self, worker: _Worker) -> None:
         """A worker died: what it counted goes into the base. It cannot count on, so this is its last word."""

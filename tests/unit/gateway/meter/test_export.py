@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,6 +239,17 @@ def test_dead_files_are_kept_but_not_for_ever(tmp_path: Path, node: NodeMeter) -
         node.sample()
     assert len(list(tmp_path.iterdir())) == DEAD_FILES_MAX
     assert node.status()["totals"]["bytes"]["local"] == DEAD_FILES_MAX + 5
+
+
+def test_a_directory_that_is_removed_under_the_node_costs_no_count(tmp_path: Path, node: NodeMeter) -> None:
+    meter = WorkerMeter(str(tmp_path), 0)
+    meter.tally.add(Count.CHUNK_MISSES, 7)
+    node.sample()
+    shutil.rmtree(tmp_path)
+    meter.tally.add(Count.CHUNK_MISSES, 2)
+    node.sample()
+    assert node.status()["counters"]["chunk_misses"] == 9
+    meter.close()
 
 
 def test_what_is_no_meter_file_is_left_alone(tmp_path: Path) -> None:
