@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -29,6 +30,17 @@ ATTEMPTS = 5
 TRANSFER = TransferConfig(use_threads=False, num_download_attempts=ATTEMPTS)
 RETRIES = {"max_attempts": 10, "mode": "standard"}
 WAIT_S_MAX = 60.0
+
+
+def tell(line: str) -> None:
+    """A figure for whoever runs pytest with -s."""
+    sys.stdout.write(line + "\n")
+
+
+def get(client: Any, key: str) -> bytes:
+    """The body of one GET; nothing in it is asked for again."""
+    body: bytes = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    return body
 
 
 def read_range(client: Any, key: str, start: int, stop: int, *, bucket: str = BUCKET) -> tuple[bytes, int]:

@@ -29,7 +29,7 @@ from cache.store.scrub import fsck
 from tests.cluster import Cluster, Node
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.faults.load import BUCKET, RETRIES, read_whole
+from tests.faults.load import BUCKET, RETRIES, read_whole, tell
 from tests.faults.upstream import Item
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
@@ -154,8 +154,8 @@ async def test_a_flipped_byte_is_never_served(tmp_path):
             refills = len([call for call in fake.calls if call.method == "GET"])
             left = [line for node in cluster.nodes for line in fsck(node.cache)]
             counted = await asyncio.to_thread(mill.settle, FLIPS)
-    print(f"{FLIPS} flips in {chunks} chunks: {counted} counted, {refills} refills, {dict(mill.kinds)}")
-    print(f"left in the footers of open files: {len(left)}")
+    tell(f"{FLIPS} flips in {chunks} chunks: {counted} counted, {refills} refills, {dict(mill.kinds)}")
+    tell(f"left in the footers of open files: {len(left)}")
     assert counted + len(left) == FLIPS
     assert all("footer" in line for line in left), left
 

@@ -22,7 +22,7 @@ import pytest
 from tests.cluster import Cluster, Node
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.faults.load import BUCKET, read_whole
+from tests.faults.load import BUCKET, read_whole, tell
 from tests.faults.upstream import Item
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(200)]
@@ -84,12 +84,12 @@ async def test_the_disk_is_full(tmp_path):
             for _ in range(2):
                 await asyncio.to_thread(read_all, clients)
             await asyncio.to_thread(write_some, clients)
-            full = cluster.nodes[0].status()
+            full = {name: count for name, count in cluster.nodes[0].status()["counters"].items() if count}
             ballast.unlink()
             await asyncio.to_thread(read_all, clients)
             await asyncio.to_thread(until_kept, cluster.nodes[0], clients, fake)
             unhurt(cluster)
-    print(f"beside a full disk: {({k: v for k, v in full['counters'].items() if v})}")
+    tell(f"beside a full disk: {full}")
 
 
 def fill_up(path: Path) -> None:

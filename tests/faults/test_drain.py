@@ -11,7 +11,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.faults.load import BUCKET
+from tests.faults.load import BUCKET, get
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
 SIZE = 24 << 20
@@ -25,7 +25,7 @@ async def test_a_large_get_in_flight_ends_well(tmp_path, warm):
         with Cluster(tmp_path, fake.endpoint, settings=settings) as cluster:
             node, client = cluster.nodes[0], cluster.boto3(0)
             if warm:
-                await asyncio.to_thread(lambda: client.get_object(Bucket=BUCKET, Key="large")["Body"].read())
+                await asyncio.to_thread(get, client, "large")
             body = (await asyncio.to_thread(client.get_object, Bucket=BUCKET, Key="large"))["Body"]
             first = await asyncio.to_thread(body.read, 1000)
             node.process.send_signal(signal.SIGTERM)

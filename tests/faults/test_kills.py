@@ -16,7 +16,7 @@ import pytest
 
 from tests.cluster import Cluster, Node
 from tests.doubles.bodies import body_of
-from tests.faults.load import BUCKET, Load, read_whole
+from tests.faults.load import BUCKET, Load, read_whole, tell
 from tests.faults.upstream import Item, UpstreamProcess
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
@@ -64,7 +64,7 @@ def test_workers_are_killed(cluster: Cluster) -> None:
         for node in cluster.nodes:
             node.await_ready()
         load.progress()
-    print(f"{ROUNDS} workers killed: {dict(load.counts)}")
+    tell(f"{ROUNDS} workers killed: {dict(load.counts)}")
     load.judge()
 
 
@@ -76,7 +76,7 @@ def test_nodes_are_killed(cluster: Cluster, upstream: UpstreamProcess) -> None:
             node.kill()
             node.start()
         load.progress()
-    print(f"{ROUNDS} nodes killed: {dict(load.counts)}")
+    tell(f"{ROUNDS} nodes killed: {dict(load.counts)}")
     load.judge()
 
 
@@ -116,7 +116,7 @@ def test_owners_are_killed_in_mid_fill(cluster: Cluster, upstream: UpstreamProce
             riders.judge()
         load.progress()
     load.judge()
-    print(f"{ROUNDS} owners killed in mid-fill: {dict(load.counts)}")
+    tell(f"{ROUNDS} owners killed in mid-fill: {dict(load.counts)}")
 
 
 def test_what_survived_is_served_without_upstream(cluster: Cluster, upstream: UpstreamProcess) -> None:

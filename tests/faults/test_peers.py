@@ -1,4 +1,4 @@
-"""A node hangs (SIGSTOP): the others go on, writes wait for its lease and no longer, and it never serves what is old."""
+"""A node hangs (SIGSTOP): the others go on, writes wait for its lease and no longer, it never serves what is old."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tests.cluster import Cluster, Node
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.faults.load import BUCKET, RETRIES, Load, read_whole
+from tests.faults.load import BUCKET, RETRIES, Load, read_whole, tell
 from tests.faults.upstream import Item, UpstreamProcess
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(200)]
@@ -58,7 +58,7 @@ def test_a_node_hangs_while_others_read(tmp_path):
                     load.progress(60)
                     took = time.monotonic() - began
                 load.progress(20)
-            print(f"60 reads beside a hung node took {took:.1f} s: {dict(load.counts)}")
+            tell(f"60 reads beside a hung node took {took:.1f} s: {dict(load.counts)}")
             load.judge()
             with Load(alive, ITEMS, readers=3, writers=1, seed=2) as load, stopped(cluster.nodes[2]):
                 load.progress(30)
@@ -71,7 +71,7 @@ async def test_a_write_waits_for_the_lease_of_a_hung_node_and_it_never_serves_wh
         with Cluster(tmp_path, fake.endpoint, nodes=3, settings=SETTINGS, more=LONG) as cluster:
             clients = [cluster.boto3(number, read_timeout=30, retries=RETRIES) for number in range(3)]
             took = await asyncio.to_thread(write_around, cluster, clients)
-    print(f"writes beside a hung node took {', '.join(f'{seconds:.2f}' for seconds in took)} s")
+    tell(f"writes beside a hung node took {', '.join(f'{seconds:.2f}' for seconds in took)} s")
     assert max(took) < 6 * LEASE_S
     assert took[1] < LEASE_S, "the second write waited for a lease that was over"
 
@@ -85,7 +85,7 @@ def write_around(cluster: Cluster, clients: list) -> list[float]:
             for client in clients:
                 assert read_whole(client, key) == body_of(key, 2 * turn + 1, 0, 1000)
         seen: list[bytes] = []
-        asking = threading.Thread(target=lambda: seen.append(read_whole(clients[2], "first")))
+        asking = threading.Thread(target=lambda seen=seen: seen.append(read_whole(clients[2], "first")))
         with stopped(cluster.nodes[2], whole=turn % 2 == 0):
             for key in ("first", "second"):
                 began = time.monotonic()

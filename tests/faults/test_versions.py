@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS
 from tests.cluster import Cluster
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.faults.load import BUCKET, RETRIES
+from tests.faults.load import BUCKET, RETRIES, tell
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 RUNS = 100
@@ -54,7 +55,7 @@ async def test_an_object_changes_between_two_chunks_of_a_read(tmp_path):
                     version = next((version for version in bodies if bodies[version] == body), None)
                     assert body is None or version, f"run {run}, {name}: {len(body or b'')} bytes of no one version"
                     outcomes[f"{name} {version or 'broke off'}"] += 1
-    print(f"{RUNS} changes under a read: {dict(outcomes)}")
+    tell(f"{RUNS} changes under a read: {dict(outcomes)}")
     assert outcomes["first broke off"] > RUNS // 4, "the changes came too late to mean anything"
     assert outcomes["again broke off"] < RUNS // 10
 
@@ -71,7 +72,6 @@ async def test_a_small_key_is_overwritten_while_it_is_read(tmp_path):
 
 def overwrite_and_read(cluster: Cluster, key: str, versions: dict[int, bytes], rounds: int) -> list[str]:
     """Two writers and six readers at once; what was no version."""
-    from concurrent.futures import ThreadPoolExecutor
 
     def write(number: int) -> list[str]:
         client, chance = cluster.boto3(number, retries=RETRIES), random.Random(number)
