@@ -194,12 +194,19 @@ class Cluster:
             (node.directory / "forebay.toml").write_text(text + more)
 
     def __enter__(self) -> Self:
+        try:
+            self._start_all()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start_all(self) -> None:
         if self._start:
             for node in self.nodes:
                 node.start(wait=False)
             for node in self.nodes:
                 node.await_ready()
-        return self
 
     def __exit__(self, *_: object) -> None:
         for node in self.nodes:
