@@ -11,6 +11,7 @@ to half a round trip); points in time are translated on the way there, reports o
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -24,6 +25,7 @@ from bench.plan import LoadPlan
 from bench.recorder import LoadReport
 
 START_S_MAX: Final = 120.0
+_KNOCK_S: Final = 5.0
 _LISTEN_S: Final = 0.5
 _CALLS_AT_ONCE: Final = 3  # a phase, a question about it, and the word to stop
 
@@ -41,9 +43,17 @@ class RemoteClient:
         except ValueError as fault:
             self._refused = str(fault)
 
-    def clock(self) -> tuple[str, float]:
-        """Why it cannot work (empty: it can), and its monotonic clock."""
-        return self._refused, time.monotonic()
+    def refused(self) -> str:
+        """Why it cannot work; empty: it can."""
+        return self._refused
+
+    def node(self) -> str:
+        """Ray's name of the node that it is on."""
+        return str(_import_ray().get_runtime_context().get_node_id())
+
+    def clock(self) -> float:
+        """Its monotonic clock."""
+        return time.monotonic()
 
     def work(self, document: bytes) -> bytes:
         """Do a phase; the LoadReport."""
@@ -66,10 +76,14 @@ class RemoteClient:
 
 
 class RayCrew:
-    """One actor per share of the plan; a Crew. Raises LoadFailed where Ray is missing or does not answer."""
+    """One actor per share of the plan; a Crew. Raises LoadFailed where Ray is missing or does not answer.
+
+    ``nodes``: Ray's names of the nodes that the clients are on, once they are ready.
+    """
 
     def __init__(self, plan: LoadPlan) -> None:
         self._ray = _import_ray()
+        self.nodes: list[str] = []
         self._connected = False
         self._actors: list[Any] = []
         self._ahead_s: list[float] = []  # each actor's clock, less ours
@@ -85,14 +99,11 @@ class RayCrew:
 
     def ready(self) -> None:
         """See Crew."""
-        self._ahead_s = []
-        for actor in self._actors:
-            self._answer(actor.clock.remote())  # it has started; only now is a round trip short
-            asked_s = time.monotonic()
-            refused, clock_s = self._answer(actor.clock.remote())
-            self._ahead_s.append(clock_s - (asked_s + time.monotonic()) / 2)
+        for refused in self._answers([actor.refused.remote() for actor in self._actors]):
             if refused:
                 raise LoadFailed(refused)
+        self.nodes = self._answers([actor.node.remote() for actor in self._actors])
+        self._ahead_s = [self._compare_clocks(actor) for actor in self._actors]
 
     def begin(self, begin: Begin) -> None:
         """See Crew."""
@@ -134,6 +145,7 @@ class RayCrew:
     def _connect(self, address: str) -> None:
         if self._ray.is_initialized():
             return  # whoever connected disconnects
+        _knock(address)
         try:
             self._ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError, OSError) as fault:
@@ -157,15 +169,34 @@ class RayCrew:
             for index, share in enumerate(plan.shares())
         ]
 
+    def _compare_clocks(self, actor: Any) -> float:  # noqa: ANN401 - Ray makes its handles' classes at run time
+        asked_s = time.monotonic()
+        clock_s = float(self._answer(actor.clock.remote()))
+        return clock_s - (asked_s + time.monotonic()) / 2
+
     def _counted(self) -> Progress:
-        refs = [actor.progress.remote() for actor in self._actors]
-        return together(msgspec.json.decode(self._answer(ref), type=Progress) for ref in refs)
+        said = self._answers([actor.progress.remote() for actor in self._actors])
+        return together(msgspec.json.decode(each, type=Progress) for each in said)
+
+    def _answers(self, refs: list[Any]) -> list[Any]:
+        return [self._answer(ref) for ref in refs]
 
     def _answer(self, ref: Any) -> Any:  # noqa: ANN401 - what the actor's method returns
         try:
             return self._ray.get(ref, timeout=START_S_MAX)
         except self._ray.exceptions.RayError as fault:
             raise LoadFailed(f"a client on another node died: {_why(fault)}") from fault
+
+
+def _knock(address: str) -> None:
+    """Whether somebody listens there: Ray itself would take minutes to find that out. Raises LoadFailed."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto" and such
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+    except OSError as fault:
+        raise LoadFailed(f"--ray {address}: {fault.strerror or fault}") from fault
 
 
 def _why(fault: Exception) -> str:
