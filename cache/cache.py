@@ -16,6 +16,7 @@ from typing import Final
 
 from cache.budgets import Budget
 from cache.chunks import chunk_of
+from cache.faults import VersionChanged
 from cache.lookups import Lookups
 from cache.pieces import FilePiece, Piece, Source
 from cache.plan import Step, plan_steps
@@ -87,6 +88,9 @@ class Cache:
                 window.passed(cold=opening.exception() is not None or opening.result().source is not Source.LOCAL)
                 under_way.popleft()
                 self._ahead.give(min(1, len(under_way)))
+        except VersionChanged:
+            await self._outdated(version)
+            raise
         finally:
             self._ahead.give(max(0, len(under_way) - 1))
             for _, opening in under_way:
@@ -102,6 +106,16 @@ class Cache:
                 self._ahead.give(min(1, len(under_way)))
                 return
             under_way.append((step, asyncio.create_task(self._ways.open(step))))
+
+    async def _outdated(self, version: ObjectVersion) -> None:
+        """Upstream holds another version, by a write past the cluster: whoever knows this one, on any node, asks anew.
+
+        The first read that notices says so; once nothing here names the version, it has been said.
+        """
+        refs = [ObjectRef(version.bucket, version.key), ObjectRef(version.bucket, version.key, version.version_id)]
+        entries = [self._ports.catalog.find(ref) for ref in refs]
+        if any(entry is not None and entry.version == version for entry in entries):
+            await self.invalidate(refs[:1])
 
     async def invalidate(self, refs: Sequence[ObjectRef]) -> None:
         """After a write: no node serves what was known of these keys once this returns."""

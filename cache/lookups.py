@@ -3,7 +3,8 @@
 A key of which nothing is known, and whose beginning will be read, costs one request: a GET of its first chunk, whose
 answer says what the key holds while its body fills the chunk. Placement leaves the version out, so the owner of that
 chunk can be named before: it is asked (:meth:`Lookups.look_up` there), and all who ask it at once share one request. An
-entry that has only grown old is asked about by HEAD, since its chunks may still be good; so is what nobody reads now.
+entry that has only grown old is asked about by HEAD, since its chunks may still be good; so is a key of whose first
+chunk somebody was served a moment ago, and what nobody reads now.
 If the owner fails or the answer is of no use, HEAD is the way too.
 
 The token is read before anybody is asked, and questions are shared by ref *and* token: one that began before a write
@@ -17,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
+from cache.chunks import Chunk
 from cache.faults import (
     Fault,
     PeerFault,
@@ -32,6 +34,7 @@ from cache.versions import Entry, ObjectRef
 from cache.ways import Ports, Ways
 
 START_MAX: Final = 1024 * 1024
+BEGUN_MAX: Final = 4096
 FINAL: Final = frozenset({401, 403, 404})
 _Begin = Callable[[], Awaitable[Entry]]
 
@@ -51,6 +54,7 @@ class Lookups:
         self._chunk_bytes = chunk_bytes
         self.stale_if_error_s = stale_if_error_s
         self._asking: dict[tuple[ObjectRef, int, bool], asyncio.Task[Entry]] = {}
+        self._begun_for: dict[ObjectRef, int] = {}
 
     def known(self, ref: ObjectRef) -> Entry | None:
         """What the catalog says and freshness lets count; None: upstream has to be asked."""
@@ -85,6 +89,14 @@ class Lookups:
             entry = await self._joined(ref, None, again=True)
         return replace(entry, token=0, checked_at=min(0.0, entry.checked_at - asked_at))
 
+    def serving(self, chunk: Chunk) -> None:
+        """Another node is served this chunk, and may know more of its key than we: it need not be begun again."""
+        if chunk.index == 0:
+            if len(self._begun_for) >= BEGUN_MAX:
+                del self._begun_for[next(iter(self._begun_for))]
+            ref = ObjectRef(chunk.version.bucket, chunk.version.key)
+            self._begun_for[ref] = self._ports.catalog.token(ref)
+
     async def _joined(self, ref: ObjectRef, begin: _Begin | None, *, again: bool = False) -> Entry:
         """The answer to the question that is under way, or to a new one; ``begin`` None: by HEAD."""
         token = self._ports.catalog.token(ref)
@@ -118,7 +130,8 @@ class Lookups:
         return entry
 
     async def _answer(self, ref: ObjectRef, begin: _Begin | None) -> Entry:
-        if begin is not None and self._ports.catalog.find(ref) is None:
+        here = self._ports.catalog.find(ref) is not None or self._begun_for.get(ref) == self._ports.catalog.token(ref)
+        if begin is not None and not here:
             try:
                 return await begin()
             except (PeerFault, UpstreamBroken, UpstreamRefused) as fault:

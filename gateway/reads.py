@@ -16,7 +16,7 @@ from typing import Final
 from cache.cache import Cache
 from cache.faults import UpstreamRefused, VersionChanged
 from cache.pieces import Piece
-from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
+from cache.versions import ByteSpan, Entry, ObjectVersion
 from cache.ways import Waited
 from gateway.admission import Admitted
 from gateway.s3.answers import Answer
@@ -92,7 +92,7 @@ class Reads:
             try:
                 return await self._read(admitted, waited)
             except VersionChanged:
-                self._cache.forget([admitted.request.ref])
+                continue
             except UpstreamRefused as refused:
                 self._cache.forget([admitted.request.ref])
                 if refused.body:
@@ -111,21 +111,16 @@ class Reads:
             pieces = self._cache.read(entry.version, span, waited)
             first = await anext(pieces)
             answer.source = first.source
-            answer.body = self._body(request.ref, first, pieces)
+            answer.body = _body(first, pieces)
         return answer
 
-    async def _body(
-        self, ref: ObjectRef, first: Piece, rest: AsyncGenerator[Piece, None]
-    ) -> AsyncGenerator[Piece, None]:
-        """The pieces, the first of which is here. A version that changes under way is forgotten, and ends the body."""
-        async with aclosing(rest):
-            yield first
-            try:
-                async for piece in rest:
-                    yield piece
-            except VersionChanged:
-                self._cache.forget([ref])
-                raise
+
+async def _body(first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
+    """The pieces, the first of which is here."""
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
 
 
 def _whole(version: ObjectVersion) -> ByteSpan | None:

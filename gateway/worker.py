@@ -99,6 +99,7 @@ class Host:
 
     async def serve(self, chunk: Chunk) -> ChunkReader:
         """The chunk from the store or from its one fill."""
+        self._lookups.serving(chunk)
         return await self._ways.serve(chunk)
 
     def invalidate(self, refs: Sequence[ObjectRef]) -> None:

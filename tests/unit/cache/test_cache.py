@@ -4,8 +4,10 @@ from contextlib import aclosing
 import pytest
 
 from cache.faults import VersionChanged
-from cache.versions import ByteSpan
+from cache.versions import ByteSpan, ObjectRef
 from tests.unit.cache.conftest import CHUNK_BYTES
+
+REF = ObjectRef("b", "k")
 
 
 async def test_a_cold_read_then_a_warm_one(kit):
@@ -53,3 +55,18 @@ async def test_a_changed_object_is_never_mixed(kit):
     kit.origin.put("k", 2 * CHUNK_BYTES, '"v2"')
     with pytest.raises(VersionChanged):
         await kit.read(version, ByteSpan(CHUNK_BYTES, 2 * CHUNK_BYTES))
+
+
+async def test_a_write_past_the_cluster_is_told_to_every_node_once(kit):
+    old = kit.origin.put("k", 2 * CHUNK_BYTES, '"v1"')
+    await kit.cache.entry(REF)
+    kit.origin.put("k", 2 * CHUNK_BYTES, '"v2"')
+    for _ in range(3):
+        with pytest.raises(VersionChanged):
+            await kit.read(old, ByteSpan(0, 10))
+    assert kit.peers.told == [REF]
+    assert kit.cache.known(REF) is None
+    await kit.cache.entry(REF)
+    with pytest.raises(VersionChanged):
+        await kit.read(old, ByteSpan(0, 10))
+    assert kit.cache.known(REF) is not None

@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from cache.chunks import Chunk
 from cache.faults import (
     BudgetSpent,
     PeerLied,
@@ -13,7 +14,7 @@ from cache.faults import (
     UpstreamRefused,
     UpstreamUnreachable,
 )
-from cache.lookups import START_MAX
+from cache.lookups import BEGUN_MAX, START_MAX
 from cache.versions import ByteSpan, Entry, ObjectRef
 from cache.views import Owner
 from tests.unit.cache.conftest import CHUNK_BYTES
@@ -305,3 +306,22 @@ async def test_a_stale_entry_serves_while_upstream_is_down_if_the_operator_says_
     else:
         with pytest.raises(UpstreamUnreachable):
             await kit.cache.entry(REF)
+
+
+async def test_a_first_chunk_that_another_node_was_just_served_is_not_fetched_again(kit):
+    version = kit.origin.put("k", CHUNK_BYTES)
+    kit.lookups.serving(Chunk(version, CHUNK_BYTES, 0))
+    await kit.lookups.look_up(REF, checksums=False, age_max_s=5.0)
+    assert (kit.origin.begun, kit.origin.heads) == ([], [REF])
+    await kit.cache.invalidate([REF])
+    await kit.lookups.look_up(REF, checksums=False, age_max_s=5.0)
+    assert kit.origin.begun == [("k", False)]
+
+
+async def test_what_was_served_is_remembered_for_a_while(kit):
+    versions = [kit.origin.put(f"k{number}", 10) for number in range(BEGUN_MAX + 1)]
+    for version in versions:
+        kit.lookups.serving(Chunk(version, CHUNK_BYTES, 0))
+    for key in ("k0", f"k{BEGUN_MAX}"):
+        await kit.lookups.look_up(ObjectRef("b", key), checksums=False, age_max_s=5.0)
+    assert kit.origin.begun == [("k0", False)]
