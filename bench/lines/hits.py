@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from bench.cost import PathSample
 from bench.lines.verdict import Verdict, at_least, at_most
 from bench.rounds import Case, Comparison, Ratio, paired
 
@@ -66,3 +67,12 @@ def _clients(comparison: Comparison, case: Case) -> list[Verdict]:
 
 def _extremes(ratio: Ratio) -> str:
     return f"{ratio.smallest:.2f}-{ratio.largest:.2f}"
+
+
+def costs_of(comparison: Comparison) -> list[PathSample]:
+    """What hits cost Forebay in a comparison, for ``forebay bench cost``."""
+    return [
+        PathSample("hit", s.requests, s.bytes, s.cpu_s, s.case.range_bytes or s.case.object_bytes)
+        for s in comparison.samples
+        if s.contender == "forebay" and s.requests
+    ]

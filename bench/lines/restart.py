@@ -1,0 +1,89 @@
+"""Line 5, first half: a node that holds 100,000 chunks serves at once after a restart, a clean one and a kill.
+
+Serving means: from the start of ``forebay serve`` to the last byte of a cached object, the interpreter's own start
+included. What is read then must not reach the upstream, which is asked what it saw. After a kill the index is verified
+behind it; that is not waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from statistics import median
+from typing import Final
+from urllib.request import urlopen
+
+import msgspec
+
+from bench.lines.seeding import seeding
+from bench.lines.stage import Stage, session_to, whole
+from bench.lines.verdict import Verdict, at_most
+from bench.operations import name_objects
+from bench.servers.shaped import serve_shaped
+
+CHUNKS: Final = 100_000
+OBJECT_BYTES: Final = 4096
+_READS: Final = 20
+
+
+class RestartFigures(msgspec.Struct, frozen=True):
+    """Seconds to the first hit, a value per round; ``upstream_reads``: what reached the upstream after restarts."""
+
+    chunks: int
+    clean_s: list[float]
+    killed_s: list[float]
+    upstream_reads: int
+
+
+def judge_restart(figures: RestartFigures) -> list[Verdict]:
+    """The lines of restarts."""
+    count = f"{figures.chunks:,} chunks"
+    return [
+        at_most("5", f"clean restart to serving, {count}", median(figures.clean_s), 1.0, "s"),
+        at_most("5", f"kill -9 to serving, {count}", median(figures.killed_s), 2.0, "s"),
+        at_most("5", "reads that reached the upstream after restarts", figures.upstream_reads, 0),
+    ]
+
+
+def measure_restart(stage: Stage) -> RestartFigures:
+    """Take the figures. Raises ServerFailed, OperationFailed, SeedFailed."""
+    chunks = stage.scaled(CHUNKS, least=100)
+    model, *others = name_objects("held/", OBJECT_BYTES, chunks)
+    with serve_shaped(stage.root / "shaped-restart", first_byte_s=0, rate=0, cpus=stage.client_cpus) as upstream:
+        with stage.gateway(upstream.endpoint, "restart") as gateway, session_to(gateway.endpoint) as session:
+            session.perform(whole(model))
+        stage.say(f"writing {chunks:,} chunks")
+        with seeding(stage.cache_of("restart"), model) as seeder:
+            seeder.hold(others)
+        _forget(upstream.endpoint)
+        clean, killed = [], []
+        for turn in range(stage.rounds):
+            stage.say(f"restarts {turn + 1}/{stage.rounds}")
+            clean.append(_to_first_hit(stage, upstream.endpoint, chunks, turn, kill=True))
+            killed.append(_to_first_hit(stage, upstream.endpoint, chunks, turn + stage.rounds, kill=False))
+        reads = _asked(upstream.endpoint)
+    return RestartFigures(chunks, clean, killed, reads)
+
+
+def _to_first_hit(stage: Stage, upstream: str, chunks: int, turn: int, *, kill: bool) -> float:
+    """Seconds from the start to the first hit; ``kill``: how the node ends, which is what the next start finds."""
+    objects = name_objects("held/", OBJECT_BYTES, chunks)
+    began_s = time.monotonic()
+    with stage.gateway(upstream, "restart") as gateway, session_to(gateway.endpoint) as session:
+        session.perform(whole(objects[turn % chunks]))
+        took_s = time.monotonic() - began_s
+        for number in range(_READS):
+            session.perform(whole(objects[(turn * 7919 + number * 104729) % chunks]))
+        if kill:
+            os.kill(gateway.pid, signal.SIGKILL)
+    return took_s
+
+
+def _forget(upstream: str) -> None:
+    urlopen(f"{upstream}/-/forget", timeout=30).close()  # noqa: S310 - our own upstream
+
+
+def _asked(upstream: str) -> int:
+    with urlopen(f"{upstream}/-/counts", timeout=30) as answer:  # noqa: S310 - our own upstream
+        return sum(row[-1] for row in msgspec.json.decode(answer.read(), type=list[tuple[str, str, str, int]]))
