@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
@@ -29,6 +29,7 @@ from gateway.quantities import parse_bytes, parse_rate
 _Value = TypeVar("_Value")
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+_SEVERAL: Final = re.compile(r"\{(\d{1,6})\.\.\.(\d{1,6})\}", re.ASCII)
 _EPILOG: Final = """\
 example:
   forebay bench --host 127.0.0.1:9000 --bucket bench --obj.size 8MiB --objects 64 \\
@@ -102,7 +103,7 @@ def _options(found: argparse.Namespace, environ: Mapping[str, str]) -> BenchOpti
 def _door(found: argparse.Namespace, environ: Mapping[str, str]) -> Door:
     hosts = found.host or _first(environ, "WARP_HOST", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") or "127.0.0.1:9000"
     return Door(
-        endpoints=tuple(_endpoint(host.strip(), tls=found.tls) for host in hosts.split(",") if host.strip()),
+        endpoints=tuple(_endpoint(host, tls=found.tls) for host in _hosts(hosts)),
         bucket=found.bucket,
         access_key=found.access_key or _first(environ, "WARP_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
         secret_key=found.secret_key or _first(environ, "WARP_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"),
@@ -111,6 +112,18 @@ def _door(found: argparse.Namespace, environ: Mapping[str, str]) -> Door:
         lookup=found.lookup,
         insecure=found.insecure,
     )
+
+
+def _hosts(text: str) -> Iterator[str]:
+    """Hosts by comma; ``{1...8}`` in one stands for each of these numbers, as warp has it."""
+    for host in filter(None, map(str.strip, text.split(","))):
+        several = _SEVERAL.search(host)
+        if several is None:
+            yield host
+            continue
+        before, after = host[: several.start()], host[several.end() :]
+        for number in range(int(several[1]), int(several[2]) + 1):
+            yield from _hosts(f"{before}{number}{after}")
 
 
 def _endpoint(host: str, *, tls: bool) -> str:
@@ -283,7 +296,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_door(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("endpoint").add_argument
-    add("--host", "--endpoint", metavar="HOST:PORT|URL", help="one or several, by comma (default: 127.0.0.1:9000)")
+    add("--host", "--endpoint", metavar="HOST:PORT|URL", help="one or several: a,b{1...8} (default: 127.0.0.1:9000)")
     add("--access-key", metavar="KEY")
     add("--secret-key", metavar="KEY")
     add("--session-token", metavar="TOKEN")

@@ -114,13 +114,9 @@ class Recorder:
         "_last_s",
         "_timeline",
         "_unsent",
-        "bytes",
-        "requests",
     )
 
     def __init__(self, begin_s: float, interval_s: float) -> None:
-        self.requests = 0
-        self.bytes = 0
         self._errors: Counter[str] = Counter()
         self._kinds: dict[str, _Kind] = {}
         self._timeline = Timeline(begin_s, interval_s)
@@ -128,6 +124,16 @@ class Recorder:
         self._interval_s = interval_s
         self._last_s = begin_s
         self._unsent = 0
+
+    @property
+    def requests(self) -> int:
+        """How many operations went well."""
+        return sum(kind.requests for kind in list(self._kinds.values()))
+
+    @property
+    def bytes(self) -> int:
+        """How many body bytes they moved."""
+        return sum(kind.bytes for kind in list(self._kinds.values()))
 
     @property
     def failed(self) -> int:
@@ -148,9 +154,9 @@ class Recorder:
 
         ``intended_s``: in an open loop, when it should have been sent.
         """
-        self.requests += 1
-        self.bytes += count
-        mine = self._kind(kind)
+        mine = self._kinds.get(kind)
+        if mine is None:
+            mine = self._kind(kind)
         mine.requests += 1
         mine.bytes += count
         if intended_s is None:
@@ -161,7 +167,8 @@ class Recorder:
         mine.total.add(int((last_s - intended_s) * 1e9))
         mine.first_byte.add(int((first_s - intended_s) * 1e9))
         self._timeline.add(start_s if kind == "PUT" else first_s, last_s, count)
-        self._last_s = max(self._last_s, last_s)
+        if last_s > self._last_s:  # noqa: PLR1730 - a call of max costs more than all else here
+            self._last_s = last_s
 
     def went_wrong(self, code: str, last_s: float, *, kind: str = "GET") -> None:
         """One operation that ended as an error; its time is no latency."""
@@ -181,8 +188,6 @@ class Recorder:
         """Add what another client counted in the same run. Raises ValueError where it is of another run."""
         if (other.begin_s, other.interval_s) != (self._begin_s, self._interval_s):
             raise ValueError("reports of different runs do not add up")
-        self.requests += other.requests
-        self.bytes += other.bytes
         self._errors.update(other.errors)
         for name, kind in other.kinds.items():
             self._kind(name).merge(kind)

@@ -9,9 +9,7 @@ eviction policy matters. Small samples make it a test of requests per second. Sa
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
 
 from bench.operations import BenchObject, Read
 from bench.workloads.dealing import deal
@@ -27,25 +25,21 @@ def shuffled_samples(terms: Terms, lane: Lane) -> Iterator[Read]:
 
 
 class _Samples:
-    """The samples of all objects, by number."""
+    """The samples of all objects, by number; the objects of a run are of one size."""
 
     def __init__(self, objects: tuple[BenchObject, ...], record_bytes: int) -> None:
         self._objects = objects
         self._record_bytes = record_bytes
-        self._ends = tuple(accumulate(_records(each.size, record_bytes) for each in objects))
+        self._each = max(-(-objects[0].size // record_bytes), 1) if record_bytes else 1
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return len(self._objects) * self._each
 
     def __getitem__(self, number: int) -> Read:
-        index = bisect_right(self._ends, number)
+        index, record = divmod(number, self._each)
         chosen = self._objects[index]
-        if _records(chosen.size, self._record_bytes) == 1:
+        if self._each == 1:
             return Read(chosen.key, chosen.size)
-        start = (number - (self._ends[index - 1] if index else 0)) * self._record_bytes
+        start = record * self._record_bytes
         stop = min(start + self._record_bytes, chosen.size)
         return Read(chosen.key, stop - start, ByteSpan(start, stop))
-
-
-def _records(size: int, record_bytes: int) -> int:
-    return max(-(-size // record_bytes), 1) if record_bytes else 1

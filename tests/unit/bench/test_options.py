@@ -96,6 +96,13 @@ def test_help_names_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {name} " in said for name in WORKLOADS)
 
 
+def test_hosts_by_number_as_warp_writes_them() -> None:
+    door = parse("--host 10.0.0.{1...3}:9000,a{1...2}-{8...9}").plan.door
+    names = [endpoint.removeprefix("http://") for endpoint in door.endpoints]
+    assert names[:3] == ["10.0.0.1:9000", "10.0.0.2:9000", "10.0.0.3:9000"]
+    assert names[3:] == ["a1-8", "a1-9", "a2-8", "a2-9"]
+
+
 def test_an_endpoint_brings_its_scheme() -> None:
     assert parse("--endpoint https://s3.example:443/").plan.door.endpoints == ("https://s3.example:443",)
 
