@@ -69,7 +69,7 @@ def test_workers_are_killed(cluster: Cluster) -> None:
 
 
 def test_nodes_are_killed(cluster: Cluster, upstream: UpstreamProcess) -> None:
-    with Load(cluster, ITEMS, seed=2) as load:
+    with Load(cluster, ITEMS, readers=3, writers=1, seed=2) as load:
         for number in range(ROUNDS):
             load.progress()
             node = cluster.nodes[number % 3]
@@ -103,7 +103,7 @@ def test_owners_are_killed_in_mid_fill(cluster: Cluster, upstream: UpstreamProce
     cold = [Item(f"cold{number}", 2 * MIB + number) for number in range(ROUNDS)]
     for item in cold:
         upstream.generate(BUCKET, item)
-    with upstream.trouble(rate=4e6), Load(cluster, ITEMS, readers=3, seed=3) as load:
+    with upstream.trouble(rate=4e6), Load(cluster, ITEMS, readers=1, writers=1, seed=3) as load:
         for number, item in enumerate(cold):
             with Load(cluster, [item], readers=3, writers=0, seed=number) as riders:
                 node, pid = filler(cluster.nodes)
