@@ -37,13 +37,18 @@ def run_load(
     Raises LoadFailed.
     """
     with _crew(plan) as crew:
-        crew.ready()
-        on_begin()
-        begin_s = time.monotonic() + _ahead_s(plan)
-        total = Recorder(begin_s, plan.shape.interval_s)
-        for report in _reports(plan, crew, begin_s, on_progress):
-            total.merge(report)
-        return total.report()
+        return lead(plan, crew, on_progress, on_begin=on_begin)
+
+
+def lead(plan: LoadPlan, crew: Crew, on_progress: OnProgress, *, on_begin: Callable[[], None]) -> LoadReport:
+    """Have a crew run the plan; see :func:`run_load`. Whoever has the crew closes it."""
+    crew.ready()
+    on_begin()
+    begin_s = time.monotonic() + _ahead_s(plan)
+    total = Recorder(begin_s, plan.shape.interval_s)
+    for report in _reports(plan, crew, begin_s, on_progress):
+        total.merge(report)
+    return total.report()
 
 
 @contextmanager

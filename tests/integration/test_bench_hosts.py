@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.client import Begin
 from bench.command import main
 from bench.crew import LoadFailed
 from bench.hosts import RayCrew
@@ -73,6 +75,20 @@ def test_each_node_has_a_client(cluster: Any) -> None:
             crew.close()
     finally:
         ray.shutdown()
+
+
+def test_a_client_that_dies_ends_the_run(cluster: Any) -> None:
+    plan = LoadPlan(Door(("http://127.0.0.1:1",), "b"), Shape(concurrent=2, processes=2, ray=cluster.address))
+    crew = RayCrew(plan)
+    try:
+        crew.ready()
+        now = time.monotonic()
+        crew.begin(Begin(now, now, 0))
+        ray.kill(crew._actors[1])
+        with pytest.raises(LoadFailed, match="a client on another node died"):
+            crew.gather(now + 60, lambda _: None)
+    finally:
+        crew.close()
 
 
 def test_a_client_that_cannot_work_says_why(cluster: Any) -> None:
