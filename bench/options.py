@@ -35,6 +35,12 @@ example:
   forebay bench --host 127.0.0.1:9000 --bucket bench --obj.size 8MiB --objects 64 \\
                 --duration 30s --gpus 8 --target 7GB/s --json run.json --png run.png
 
+beside a run (each has its own --help):
+  forebay bench compare A.json B.json   two results, with a verdict where the spread allows one
+  forebay bench peers                   Forebay beside nginx, Varnish, rclone and the upstream
+  forebay bench lines                   all that Forebay's speed is held to, met or unmet
+  forebay bench cost LINES.json --gpus N  cores and nodes for N GPUs
+
 workloads:
 """
 _SHAPE_DEFAULTS: Final[Mapping[str, int]] = MappingProxyType(
