@@ -40,7 +40,7 @@ class Recovery:
         self.fans_done = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """The whole pass, in a thread, until ``stop`` is set. A directory that cannot be settled is counted."""
+        """The whole pass, in a thread, until ``stop`` is set. A directory that cannot be read or settled is counted."""
         await asyncio.to_thread(self.clear_filling)
         for fan in range(FANS):
             if stop.is_set():
@@ -52,8 +52,15 @@ class Recovery:
             self.fans_done = fan + 1
 
     def clear_filling(self, *, everything: bool = False) -> int:
-        """Remove leftovers of fills: of dead processes, or (before any worker runs) everything; how many."""
-        names = _names(self._places.filling)
+        """Remove leftovers of fills: of dead processes, or (before any worker runs) everything; how many.
+
+        What the disk refuses is counted and left. Never raises.
+        """
+        try:
+            names = _names(self._places.filling)
+        except OSError:
+            self._tally.add(Count.DISK_ERRORS)
+            return 0
         gone = [name for name in names if everything or not _alive(Places.filler(name))]
         for name in gone:
             path = f"{self._places.filling}/{name}"
