@@ -84,8 +84,9 @@ class FileSender:
 
     def watch(self, writable: Callable[[], None]) -> None:
         """Call ``writable`` whenever the socket takes bytes, until ``unwatch`` or ``close``."""
-        self._loop.add_writer(self._fd, writable)
-        self._watched = True
+        if not self._watched:
+            self._loop.add_writer(self._fd, writable)
+            self._watched = True
 
     def unwatch(self) -> None:
         """End that."""

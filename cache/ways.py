@@ -24,6 +24,7 @@ from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef
 from cache.views import Owner
 
+PIECE_BYTES: Final = 1024 * 1024
 Waited = Callable[[Cause, float], None]
 CAUSE_OF: Final = {Source.LOCAL: Cause.DISK, Source.PEER: Cause.PEER, Source.UPSTREAM: Cause.UPSTREAM}
 _T = TypeVar("_T")
@@ -186,7 +187,7 @@ class Ways:
     ) -> AsyncGenerator[Piece, None]:
         position = span.start
         while position < span.stop:
-            bound = span.stop
+            bound = min(span.stop, position + PIECE_BYTES)
             if not reader.ready(ByteSpan(position, bound)):
                 asked_at = self._ports.clock.monotonic()
                 bound = min(await reader.reached(position), bound)

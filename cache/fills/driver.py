@@ -65,7 +65,7 @@ class Ride:
         """As :meth:`cache.ports.ChunkReader.reached`."""
         while self.fill.written <= position:
             await self._woken()
-        return self.fill.written
+        return self.fill.written if self.sealed is None else await self.sealed.reached(position)
 
     async def _woken(self) -> None:
         if self.fault is not None:
@@ -82,8 +82,8 @@ class Ride:
                 waiter.set_result(None)
 
     def ready(self, span: ByteSpan) -> bool:
-        """Whether the span is on file (it was written a moment ago, so its pages are in memory)."""
-        return span.stop <= self.fill.written
+        """Whether the span may be sent: written a moment ago, or, once the chunk is sealed, as its reader says."""
+        return span.stop <= self.fill.written if self.sealed is None else self.sealed.ready(span)
 
     def unit_hash(self, unit: int) -> int:
         """The hash of a unit that has been written whole."""
@@ -264,10 +264,16 @@ class Fills:
     async def _append(self, ride: Ride, work: Append) -> None:
         assert ride.writer is not None  # noqa: S101 - opened before anything is received
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, ride.writer.append, work.data)
-        ride.fill.wrote(len(work.data))
-        self._tally.add(Count.FILL_BYTES, len(work.data))
+        await loop.run_in_executor(self._executor, _append_all, ride.writer, work.pieces)
+        ride.fill.wrote(work.length)
+        self._tally.add(Count.FILL_BYTES, work.length)
         ride.wake()
+
+
+def _append_all(writer: ChunkWriter, pieces: tuple[bytes, ...]) -> None:
+    """In a thread: one way there and back for all of them."""
+    for piece in pieces:
+        writer.append(piece)
 
 
 def _unanswered(found: asyncio.Future[Entry]) -> None:

@@ -36,7 +36,7 @@ async def open_along(pool: Pool, owner: Owner, chunk: Chunk, find: Find) -> Chun
     try:
         answer = await next_answer(pool, link, first)
         if isinstance(answer, Filling):
-            return Along(pool, owner, chunk, link, os.open(answer.path, os.O_RDONLY | os.O_CLOEXEC))
+            return Along(pool, owner, chunk, link, os.open(answer.path, os.O_RDONLY | os.O_CLOEXEC), find)
         if not isinstance(answer, Sealed):
             raise ended_by(answer, pool, owner, link)
         pool.give(owner, link)
@@ -57,7 +57,9 @@ async def open_along(pool: Pool, owner: Owner, chunk: Chunk, find: Find) -> Chun
 class Along:
     """See the theory. It owns ``fd`` and, until the owner's end, the link."""
 
-    def __init__(self, pool: Pool, owner: Owner, chunk: Chunk, link: Link, fd: int) -> None:
+    def __init__(self, pool: Pool, owner: Owner, chunk: Chunk, link: Link, fd: int, find: Find) -> None:
+        self._chunk, self._find = chunk, find
+        self._stored: ChunkReader | None = None
         self._loop = asyncio.get_running_loop()
         self._pool, self._owner = pool, owner
         self._link: Link | None = link
@@ -90,11 +92,19 @@ class Along:
             async with self._turn:
                 if self._bound <= position:
                     await self._hear()
-        return self._bound
+        stored = self._whole()
+        return self._bound if stored is None else await stored.reached(position)
 
     def ready(self, span: ByteSpan) -> bool:
-        """Whether the span has arrived; it was written a moment ago, so its pages are in memory."""
-        return span.stop <= self._bound
+        """Whether the span may be sent: arrived a moment ago, or, once the chunk is stored, as its reader says."""
+        stored = self._whole()
+        return span.stop <= self._bound if stored is None else stored.ready(span)
+
+    def _whole(self) -> ChunkReader | None:
+        """The store's reader, once the chunk is there: it sees to it that what is sent is what was verified."""
+        if self._stored is None and self._bound == self._length:
+            self._stored = self._find(self._chunk)
+        return self._stored
 
     def unit_hash(self, unit: int) -> int:
         """The xxh3-64 of a unit whose end has been reached."""

@@ -2,9 +2,11 @@
 
 A :class:`Sending` is one answer on its way. ``push`` gives the socket what it takes now and never waits; ``drain``
 waits for the client as often as it must, and that wait is the client's stall. A cached piece leaves by ``sendfile``; no
-body byte passes through Python. :func:`send_answer` owns the first-byte rule: it is called when the first byte is at
-hand, so whatever fails in here fails after the head, and its caller aborts the connection; a body that ends short of
-its announced length is such a failure and never a tidy end.
+body byte passes through Python. Bytes that were verified when they were queued may have left the memory (or been
+overwritten) by the time a slow client takes them: whatever is not sent by the push that follows at once is asked for
+again, slice by slice, and verified again where it must be (``warm``). :func:`send_answer` owns the first-byte rule: it
+is called when the first byte is at hand, so whatever fails in here fails after the head, and its caller aborts the
+connection; a body that ends short of its announced length is such a failure and never a tidy end.
 """
 
 from __future__ import annotations
@@ -13,16 +15,28 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from typing import Final
+from enum import Enum
+from typing import Final, assert_never
 
 from cache.faults import OwnFault
 from cache.pieces import Cause, FilePiece, MemoryPiece, Piece
 from cache.sending import FileSender
+from cache.versions import ByteSpan
 from gateway.meter.counters import ClientMeter
 from gateway.s3.answers import Answer
 
 SLICE_BYTES: Final = 512 * 1024
 TURN_BYTES: Final = 4 * 1024 * 1024
+_ALL: Final = 1 << 62
+
+
+class Pushed(Enum):
+    """What keeps the rest of an answer from the socket."""
+
+    DONE = "nothing is left"
+    FULL = "the client takes no more for now"
+    TURN = "the loop should turn first"
+    COLD = "the next bytes must be verified again"
 
 
 class ShortBody(OwnFault):
@@ -32,7 +46,7 @@ class ShortBody(OwnFault):
 class Sending:
     """One answer on its way through ``sender``, counted by ``meter``; ``monotonic`` tells seconds."""
 
-    __slots__ = ("_blocked", "_done", "_head", "_meter", "_monotonic", "_pieces", "_sender", "blocked_at", "body_bytes")
+    __slots__ = ("_done", "_head", "_meter", "_monotonic", "_pieces", "_sender", "_sound", "blocked_at", "body_bytes")
 
     def __init__(self, sender: FileSender, meter: ClientMeter, monotonic: Callable[[], float], head: bytes) -> None:
         self._sender = sender
@@ -41,76 +55,87 @@ class Sending:
         self._head = head
         self._pieces: deque[Piece] = deque()
         self._done = 0
-        self._blocked = False
+        self._sound = 0  # up to where in its chunk the first piece may go unasked, in the push that follows
         self.blocked_at = 0.0  # since when the client takes nothing; 0: it does
         self.body_bytes = 0
 
-    def add(self, piece: Piece) -> None:
-        """Queue a piece of the body."""
-        self._pieces.append(piece)
-
     def extend(self, pieces: Iterable[Piece]) -> None:
-        """Queue pieces of the body."""
+        """Queue pieces of the body that may be sent at once; nothing else may be queued."""
         self._pieces.extend(pieces)
+        self._sound = _ALL
 
     def frame(self, data: bytes) -> None:
         """Queue bytes that are neither head nor body (chunked framing); the pieces before must be drained."""
         self._head += data
 
-    def push(self) -> bool:
-        """Give the socket what it takes now, at most a turn's worth; whether all that is queued is out.
-
-        Raises ConnectionError, DiskDamaged.
-        """
+    def push(self) -> Pushed:
+        """Give the socket what it takes now, at most a turn's worth. Raises ConnectionError, DiskFailed."""
         if self.blocked_at:
             self._meter.waited(Cause.CLIENT, self._monotonic() - self.blocked_at)
             self.blocked_at = 0.0
-        if self._head and not self._push_head():
-            return False
-        turn = 0
-        while self._pieces:
+        pushed = self._push_head() if self._head else Pushed.DONE
+        turn = TURN_BYTES
+        while self._pieces and pushed is Pushed.DONE:
             taken = self._push_piece(self._pieces[0])
-            turn += taken
-            if self._blocked:
-                self.blocked_at = self._monotonic()
-                return False
-            if turn >= TURN_BYTES and self._pieces:
-                return False
-        return True
+            turn -= taken
+            if taken <= 0:
+                pushed = Pushed.COLD if taken < 0 else Pushed.FULL
+            elif turn <= 0 and self._pieces:
+                pushed = Pushed.TURN
+        self._sound = 0
+        if pushed is Pushed.FULL:
+            self.blocked_at = self._monotonic()
+        return pushed
 
-    def _push_head(self) -> bool:
+    def _push_head(self) -> Pushed:
         taken = self._sender.send_now(self._head, more=bool(self._pieces))
         self._meter.head(taken)
         self._head = self._head[taken:]
-        self._blocked = bool(self._head)
-        if self._blocked:
-            self.blocked_at = self._monotonic()
-        return not self._blocked
+        return Pushed.FULL if self._head else Pushed.DONE
 
     def _push_piece(self, piece: Piece) -> int:
+        """How many bytes the socket took; -1: they must be verified again first."""
         done = self._done
         if isinstance(piece, FilePiece):
-            length = piece.length
-            taken = self._sender.sendfile_now(piece.reader.fd, piece.offset + done, min(length - done, SLICE_BYTES))
+            length, at = piece.length, piece.offset + done
+            count = min(length - done, SLICE_BYTES)
+            if self._sound > at:
+                count = min(count, self._sound - at)
+            elif not piece.reader.ready(ByteSpan(at, at + count)):
+                return -1
+            taken = self._sender.sendfile_now(piece.reader.fd, at, count)
         else:
             length = len(piece.data)
             taken = self._sender.send_now(memoryview(piece.data)[done:] if done else piece.data)
         self._meter.sent(piece.source, taken)
         self.body_bytes += taken
-        self._blocked = taken == 0
         self._done = done + taken
         if self._done == length:
             self._pieces.popleft()
             self._done = 0
+            self._sound = _ALL if self._sound == _ALL else 0
         return taken
 
+    async def warm(self) -> None:
+        """After COLD: have the next bytes read and verified. Raises DiskDamaged, DiskFailed, PeerFault."""
+        piece = self._pieces[0]
+        if isinstance(piece, FilePiece):
+            since = self._monotonic()
+            self._sound = await piece.reader.reached(piece.offset + self._done)
+            self._meter.waited(Cause.DISK, self._monotonic() - since)
+
     async def drain(self) -> None:
-        """Wait until all that is queued is out. Raises as ``push``."""
-        while not self.push():
-            if self._blocked:
-                await self._sender.writable()
-            else:
-                await asyncio.sleep(0)
+        """Wait until all that is queued is out. Raises as ``push`` and ``warm``."""
+        while (pushed := self.push()) is not Pushed.DONE:
+            match pushed:
+                case Pushed.FULL:
+                    await self._sender.writable()
+                case Pushed.COLD:
+                    await self.warm()
+                case Pushed.TURN:
+                    await asyncio.sleep(0)
+                case _:
+                    assert_never(pushed)
 
 
 async def send_answer(sending: Sending, answer: Answer, *, chunked: bool) -> None:
@@ -121,7 +146,7 @@ async def send_answer(sending: Sending, answer: Answer, *, chunked: bool) -> Non
         return
     if isinstance(body, bytes):
         if body:
-            sending.add(MemoryPiece(body, answer.source))
+            sending.extend((MemoryPiece(body, answer.source),))
         await sending.drain()
     elif isinstance(body, AsyncGenerator):
         async with aclosing(body):
@@ -143,7 +168,7 @@ async def _send_piece(sending: Sending, piece: Piece, *, chunked: bool) -> None:
         return
     if chunked:
         sending.frame(b"%x\r\n" % length)
-    sending.add(piece)
+    sending.extend((piece,))
     await sending.drain()
     if chunked:
         sending.frame(b"\r\n")

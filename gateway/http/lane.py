@@ -21,7 +21,7 @@ from typing_extensions import override
 from cache.faults import Fault
 from cache.sending import FileSender
 from cache.tally import Count
-from gateway.http.body import Sending, send_answer
+from gateway.http.body import Pushed, Sending, send_answer
 from gateway.http.service import Reply, Service
 from gateway.meter.counters import ClientMeter
 from gateway.s3.errors import S3Error
@@ -34,7 +34,7 @@ PIPELINED_BYTES_MAX: Final = 256 * 1024
 class Connection(RequestHandler):
     """One client's connection. ``service`` is what all connections of a worker share; set by a subclass."""
 
-    __slots__ = ("_owed", "_partial", "_reply", "flight", "sender", "sending", "since")
+    __slots__ = ("_owed", "_partial", "_reply", "_warming", "flight", "sender", "sending", "since")
     service: ClassVar[Service]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own arguments
@@ -42,6 +42,7 @@ class Connection(RequestHandler):
         self._partial = b""  # bytes that nobody has taken yet: a head in the making, or pipelined requests
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
         self._reply: Reply | None = None  # the lane's, while it is on its way
+        self._warming: asyncio.Task[None] | None = None
         self.sender: FileSender | None = None
         self.sending: Sending | None = None
         self.flight: ClientMeter | None = None
@@ -64,6 +65,8 @@ class Connection(RequestHandler):
         self.service.tally.add(Count.CONNECTIONS_NOW, -1)
         if self.sender is not None:
             self.sender.close()
+        if self._warming is not None:
+            self._warming.cancel()
         if self._reply is not None:
             self._broke_off(self._reply, exc or ConnectionResetError("the client has gone"))
         super().connection_lost(exc)
@@ -112,23 +115,35 @@ class Connection(RequestHandler):
             self.sending.extend(answer.body)
         self._reply = reply
         self._push()
-        if self._reply is not None:
-            sender.watch(self._push)
         return True
 
     def _push(self) -> None:
-        """Give the socket what it takes of the lane's reply; when all is out, look at what came in meanwhile."""
+        """Give the socket what it takes of the lane's reply, and see to it that the rest follows."""
         sending, reply, sender = self.sending, self._reply, self.sender
         if sending is None or reply is None or sender is None:
             return
         try:
-            done = sending.push()
+            pushed = sending.push()
         except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
             self._broke_off(reply, error)
             return
-        if done:
+        if pushed is Pushed.DONE:
             sender.unwatch()
             self._answered(reply)
+        elif pushed is Pushed.COLD:
+            sender.unwatch()
+            self._warming = self._loop.create_task(self._warm(sending, reply))
+        else:
+            sender.watch(self._push)
+
+    async def _warm(self, sending: Sending, reply: Reply) -> None:
+        """The next bytes are not in memory any more: have them verified again, then go on."""
+        try:
+            await sending.warm()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._broke_off(reply, error)
+        else:
+            self._push()
 
     def _answered(self, reply: Reply) -> None:
         self.sending = self._reply = None
@@ -201,7 +216,7 @@ class Connection(RequestHandler):
         if self.sending is not None:
             return 0 < self.sending.blocked_at < now - patience.stall_s
         if self._request_in_progress:
-            return self._owed != 0 and not self._buffer_paused and waited > patience.stall_s
+            return bool(self._owed) and not self._buffer_paused and waited > patience.stall_s
         begun = bool(self._partial) or self._owed != 0
         return waited > (patience.head_s if begun else patience.idle_s)
 

@@ -119,6 +119,14 @@ TABLE: Final[Mapping[tuple[str, bool, str], Operation]] = {
 }
 """Rows of requests that name a bucket; LIST_BUCKETS is the one of those that name none."""
 
+_LISTINGS: Final = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions", "ListMultipartUploads"})
+_LISTING_PARAMETERS: Final = frozenset(
+    {
+        "continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker", "max-keys",
+        "max-uploads", "prefix", "start-after", "upload-id-marker", "uploads", "version-id-marker", "versions", "x-id",
+    }
+)  # fmt: skip
+
 LIST_BUCKETS: Final = Operation("ListBuckets", "list")
 
 REFUSED: Final[Mapping[tuple[str, bool, str], str]] = {
@@ -164,6 +172,8 @@ def classify(request: S3Request) -> Operation:
     if refused:
         raise S3Error("NotImplemented", f"{refused} is not implemented.")
     operation = TABLE.get(row) or _unknown(request)
+    if row[2] == "uploadId" and not _is_of_an_upload(request):
+        raise S3Error("InvalidArgument", "An upload id, and for a part its number, must be given.")
     if operation.route == "read" and not _is_plain_read(request):
         return replace(operation, route="forward")
     if operation.name in _COPIES and copy_source(request) is not None:
@@ -180,10 +190,16 @@ def rights(request: S3Request, operation: Operation) -> tuple[tuple[Permission, 
         return ((operation.permission, "*", ""),)
     if operation.invalidates == "keys-in-body":
         return (("visit", request.bucket, ""),)
-    subject = request.query.get("prefix", "") if operation.permission == "list" and not request.key else request.key
+    subject = request.query.get("prefix", "") if _heeds_prefix(request, operation) else request.key
     needed: tuple[Permission, str, str] = operation.permission, request.bucket, subject
     source = copy_source(request) if request.method == "PUT" else None
     return (needed,) if source is None else (needed, ("read", source.bucket, source.key))
+
+
+def _heeds_prefix(request: S3Request, operation: Operation) -> bool:
+    """Whether upstream will list beneath ``prefix`` and nothing else; any other answer is not limited by it."""
+    known = all(name in _LISTING_PARAMETERS or name.startswith("X-Amz-") for name in request.query)
+    return known and operation.name in _LISTINGS
 
 
 def _subresource(request: S3Request) -> str:
@@ -194,6 +210,13 @@ def _subresource(request: S3Request) -> str:
     if len(found) > 1:
         raise S3Error("InvalidRequest", f"Conflicting query parameters: {', '.join(sorted(found))}")
     return found[0] if found else ""
+
+
+def _is_of_an_upload(request: S3Request) -> bool:
+    """Whether upload and part are named. Some servers take a part without its number for a write of the object."""
+    return bool(request.query["uploadId"]) and (
+        request.method != "PUT" or request.query.get("partNumber", "").isdigit()
+    )
 
 
 def _is_plain_read(request: S3Request) -> bool:

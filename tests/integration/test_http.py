@@ -248,6 +248,36 @@ async def test_a_client_that_leaves_in_mid_body_costs_nothing(worker):
     await wire.close()
 
 
+async def test_bytes_that_change_while_a_slow_client_waits_are_never_sent(worker):
+    size = 24 * MIB
+    worker.fake.shelf.generate("data", "wide", size)
+    wire = await Wire.open(worker)
+    await wire.ask(request("GET", "/data/wide"))
+    await worker.worker._fills.settled()
+    taken = worker.meter.tally.words[Count.LANE_ANSWERS]
+    wire.writer.write(request("GET", "/data/wide"))
+    await wire.reader.readuntil(b"\r\n\r\n")
+    received = await wire.reader.readexactly(100_000)
+    assert worker.meter.tally.words[Count.LANE_ANSWERS] == taken + 1
+    in_flight = 16 * MIB  # what the socket holds are pages of the file: nobody can check those again
+    for path in (worker.cache / "chunks").glob("??/*"):
+        with path.open("r+b") as file:
+            if body_of(worker, "wide").index(file.read(64)) < in_flight:
+                continue
+            file.seek(1000)
+            byte = file.read(1)
+            file.seek(1000)
+            file.write(bytes([byte[0] ^ 1]))
+    while data := await wire.reader.read(1 << 20):
+        received += data
+    assert len(received) < size
+    assert received == body_of(worker, "wide")[: len(received)]
+    await wire.close()
+    again = await Wire.open(worker)
+    assert (await again.ask(request("GET", "/data/wide"))).partition(b"\r\n\r\n")[2] == body_of(worker, "wide")
+    await again.close()
+
+
 async def test_the_meter_counts_what_the_sockets_took(worker):
     received = 0
     wire = await Wire.open(worker)

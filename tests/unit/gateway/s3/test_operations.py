@@ -13,7 +13,24 @@ COPY = {"x-amz-copy-source": "/source/from%20here?versionId=7"}
 
 def request_of(row: tuple[str, bool, str]) -> tuple[str, str]:
     method, has_key, sub = row
-    return method, "/bucket" + ("/key" if has_key else "") + (f"?{sub}" if sub else "")
+    value = "=1&partNumber=1" if sub == "uploadId" else ""
+    return method, "/bucket" + ("/key" if has_key else "") + (f"?{sub}{value}" if sub else "")
+
+
+@pytest.mark.parametrize(
+    ("method", "query"),
+    [("PUT", "uploadId=x"), ("PUT", "uploadId=x&partNumber="), ("PUT", "uploadId=&partNumber=1"), ("GET", "uploadId")],
+)
+def test_an_upload_and_its_part_must_be_named(method: str, query: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        classify(ask(method, f"/bucket/key?{query}"))
+    assert caught.value.code == "InvalidArgument"
+
+
+@pytest.mark.parametrize("sub", ["policy", "acl", "metadataTable", "versioning"])
+def test_a_prefix_limits_nothing_where_upstream_ignores_it(sub: str) -> None:
+    request = ask("GET", f"/bucket?{sub}&prefix=mine/")
+    assert rights(request, classify(request)) == (("list", "bucket", ""),)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=str)
