@@ -1,10 +1,11 @@
 """One fill as a machine: events in, work out; no loop, socket or file.
 
 A fill receives exactly the chunk's bytes and hands them on in batches: the first piece at once (someone waits for the
-first byte), later ones when a batch is full or when the oldest byte has waited ``LINGER_S``. It always holds that
-``written <= received <= length``. Upstream may break off in mid-body: what has been received stays valid (each request
-carries ``If-Match``), so the fill asks for the rest, a bounded number of times. The driver does the work and reports
-back; whoever rides on the fill sees only ``written`` grow.
+first byte), later ones when a batch is full or when the oldest byte has waited ``LINGER_S``. A batch is full with as
+much as is written, up to ``BATCH_BYTES``: small at first, for who waits, then large, since each costs a thread's turn.
+It always holds that ``written <= received <= length``. Upstream may break off in mid-body: what has been received stays
+valid (each request carries ``If-Match``), so the fill asks for the rest, a bounded number of times. The driver does the
+work and reports back; whoever rides on the fill sees only ``written`` grow.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import Final
 from cache.faults import Fault, UpstreamBroken, UpstreamUnreachable
 from cache.versions import ByteSpan
 
-BATCH_BYTES: Final = 256 * 1024
+BATCH_BYTES: Final = 512 * 1024
 LINGER_S: Final = 0.01
 RESUMES_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Write these bytes to the chunk file, then report ``written``."""
+    """Write these bytes, in order, to the chunk file, then report ``written``."""
 
-    data: bytes
+    pieces: tuple[bytes, ...]
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,9 @@ class Fill:
         self.received += len(data)
         self._batch.append(data)
         self._batched += len(data)
-        first = self.written == 0
-        due = self._batched >= BATCH_BYTES or self.received == self.length or now - self._since >= LINGER_S
-        return self._flush() if first or due else None
+        full = self._batched >= min(self.written, BATCH_BYTES)
+        due = full or self.received == self.length or now - self._since >= LINGER_S
+        return self._flush() if due else None
 
     def ended(self) -> Seal | Discard:
         """Upstream's body ended, and everything appended has been written."""
@@ -90,10 +92,10 @@ class Fill:
         return Resume(ByteSpan(self.written, self.length)) if self.written < self.length else Discard(fault)
 
     def _flush(self) -> Append:
-        data = self._batch[0] if len(self._batch) == 1 else b"".join(self._batch)
+        work = Append(tuple(self._batch), self._batched)
         self._batch.clear()
         self._batched = 0
-        return Append(data)
+        return work
 
     def wrote(self, count: int) -> None:
         """An Append of ``count`` bytes is on file."""

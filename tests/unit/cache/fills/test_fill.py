@@ -8,8 +8,10 @@ from cache.versions import ByteSpan
 
 def append(fill, work):
     assert isinstance(work, Append)
-    fill.wrote(len(work.data))
-    return work.data
+    data = b"".join(work.pieces)
+    assert work.length == len(data)
+    fill.wrote(work.length)
+    return data
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1))
@@ -26,15 +28,22 @@ def test_whatever_the_cuts_exactly_the_bytes_are_written_once(pieces):
 
 
 def test_the_first_piece_goes_on_at_once_later_ones_in_batches():
-    fill = Fill(2 * BATCH_BYTES)
-    assert append(fill, fill.arrived(b"a", 0.0)) == b"a"
-    assert fill.arrived(b"b", 0.0) is None
-    assert append(fill, fill.arrived(bytes(BATCH_BYTES), 0.0)) == b"b" + bytes(BATCH_BYTES)
+    fill = Fill(4 * BATCH_BYTES)
+    sizes = [1000, 10, 990, 2000, 4000]
+    due = [True, False, True, True, True]
+    for size, now in zip(sizes, due, strict=True):
+        work = fill.arrived(bytes(size), 0.0)
+        assert (work is not None) == now
+        if work is not None:
+            append(fill, work)
+    append(fill, fill.arrived(bytes(2 * BATCH_BYTES), 0.0))
+    assert fill.arrived(bytes(BATCH_BYTES - 1), 0.0) is None
+    assert len(append(fill, fill.arrived(b"a", 0.0))) == BATCH_BYTES
 
 
 def test_a_byte_does_not_linger():
     fill = Fill(100)
-    append(fill, fill.arrived(b"a", 0.0))
+    append(fill, fill.arrived(b"aaa", 0.0))
     assert fill.arrived(b"b", 1.0) is None
     assert append(fill, fill.arrived(b"c", 1.0 + LINGER_S)) == b"bc"
 
