@@ -4,7 +4,8 @@ One record per member, found by the hash of its id; the rules are in ``leases``.
 under an exclusive ``flock`` on the worker's own descriptor, for microseconds, so a grant and a missed invalidation in
 two workers have an order. The file belongs to this boot (the run directory): when it is new, every standing is new.
 Opening it counts as a grant to everybody, see ``leases``. Times are of the machine's monotonic clock, which its
-processes share. A file of another layout is begun anew.
+processes share. A file of another layout is begun anew. The file has all its blocks before it is mapped: a write to a
+hole on a full disk would kill the process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
+from cache.faults import DiskFailed
 from cache.members.leases import Grant, judge_ask, judge_miss, may_forgo
 from cache.ports import Clock
 
@@ -31,15 +33,13 @@ _ID, _GRANTED_AT, _STANDING, _GRANTED_STANDING, _OBEYED = range(5)  # words of a
 
 
 class LeaseTable:
-    """See the theory. ``lease_s`` is the cluster's. Raises OSError when the file cannot be had."""
+    """See the theory. ``lease_s`` is the cluster's. Raises DiskFailed when the file or room for it cannot be had."""
 
     def __init__(self, path: str, *, lease_s: float, clock: Clock) -> None:
         self.lease_s = lease_s
         self._clock = clock
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd, self._map = _mapped(path)
         with self._locked():
-            os.ftruncate(self._fd, _BYTES)
-            self._map = mmap.mmap(self._fd, _BYTES)
             self._bytes = memoryview(self._map)
             self._words, self._times = self._bytes.cast("Q"), self._bytes.cast("d")
             if self._words[0] != _MAGIC:
@@ -125,6 +125,20 @@ class LeaseTable:
         self._times[at + _GRANTED_AT] = grant.granted_at
         self._words[at + _STANDING] = grant.standing
         self._words[at + _GRANTED_STANDING] = grant.granted_standing
+
+
+def _mapped(path: str) -> tuple[int, mmap.mmap]:
+    """The opened file and its map, all blocks allocated. Raises DiskFailed."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, _BYTES)
+            return fd, mmap.mmap(fd, _BYTES)
+        except OSError:
+            os.close(fd)
+            raise
+    except OSError as error:
+        raise DiskFailed(f"cannot keep leases in {path}: {error}") from error
 
 
 def _fresh() -> int:

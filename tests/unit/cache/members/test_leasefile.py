@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cache.faults import DiskFailed
 from cache.members.leasefile import MEMBERS_MAX, LeaseTable
 
 
@@ -108,3 +112,24 @@ def test_the_table_has_an_end(workers: Workers) -> None:
         table._words[8 * (index + 1)] = index + 1
     with pytest.raises(ValueError, match=str(MEMBERS_MAX)):
         table.obeyed("one too many")
+
+
+def test_all_blocks_are_there_before_anything_is_written_through_the_map(workers: Workers) -> None:
+    workers.opened()
+    status = os.stat(workers.path)
+    assert status.st_blocks * 512 >= status.st_size
+
+
+def test_without_room_no_table_is_opened(workers: Workers) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(DiskFailed, match=os.strerror(errno.EFBIG)):
+            workers.opened()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_file_that_cannot_be_had_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed, match="absent/leases"):
+        Workers(tmp_path / "absent" / "leases").opened()
