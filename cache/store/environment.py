@@ -75,11 +75,20 @@ def prepare(directory: Path) -> Environment:
         tokens = Tokens(places.tokens)
         if tokens.fresh or not trusted:
             tokens.renew_all()
-        Path(places.boot).write_text(boot)
+        _note_boot(places, boot)
         environment.lmdb.reader_check()
     except (OSError, lmdb.Error) as error:
         raise DiskFailed(f"cannot prepare {directory}: {error}") from error
     return environment
+
+
+def _note_boot(places: Places, boot: str) -> None:
+    """Write the boot id whole or not at all: an empty file would cost the index at the next start. Raises OSError."""
+    if _read(places.boot) == boot:
+        return
+    temporary = f"{places.boot}.new"
+    Path(temporary).write_text(boot)
+    os.replace(temporary, places.boot)
 
 
 def _known(places: Places) -> Environment | None:

@@ -58,6 +58,19 @@ def test_another_boot_empties_index_and_catalog(tmp_path: Path) -> None:
     assert recalls(tmp_path) == (False, 0)
 
 
+def test_the_boot_is_noted_once_and_never_half(tmp_path: Path) -> None:
+    """A full disk refuses the writing; what was noted before must outlive that."""
+    boot = Path(Places(tmp_path).boot)
+    prepare(tmp_path)
+    noted = boot.stat()
+    prepare(tmp_path)
+    assert (boot.stat().st_ino, boot.stat().st_mtime_ns) == (noted.st_ino, noted.st_mtime_ns)
+    boot.write_text("another boot")
+    with boot.open() as older:
+        prepare(tmp_path)
+        assert older.read() == "another boot"  # replaced, not written over
+
+
 def test_lost_tokens_make_every_entry_old(tmp_path: Path) -> None:
     remember(tmp_path)
     Path(Places(tmp_path).tokens).unlink()
