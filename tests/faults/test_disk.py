@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -77,7 +78,7 @@ def unhurt(cluster: Cluster) -> None:
 
 async def test_the_disk_is_full(tmp_path):
     async with FakeS3() as fake:
-        with mounted(tmp_path / "n0/cache", "-o", "size=16m"), cluster_of(tmp_path, fake) as cluster:
+        with mounted(tmp_path / "n0/cache", "-o", "size=32m"), cluster_of(tmp_path, fake) as cluster:
             clients, ballast = clients_of(cluster), cluster.nodes[0].cache / "ballast"
             await asyncio.to_thread(read_all, clients)
             await asyncio.to_thread(fill_up, ballast)
@@ -117,7 +118,7 @@ def until_kept(node: Node, clients: list[Any], fake: FakeS3) -> None:
         if not fake.calls:
             return
         time.sleep(0.2)
-    raise AssertionError(f"the cache does not recover: {node.log()[-2000:]}")
+    raise AssertionError(f"the cache does not recover: {fake.calls[-10:]} {node.log()[-2000:]}")
 
 
 async def test_new_files_cannot_be_made(tmp_path):
@@ -180,7 +181,7 @@ def read_by_new_connections(cluster: Cluster) -> None:
 
 # Call and when: every third one, every one; sendfile now and then, as it fails only for a page that went just before.
 INJECTED = [(call, when) for call in ("preadv2", "pread64", "rename") for when in ("1+3", "1+1")]
-INJECTED += [("sendfile", "2+25")]
+INJECTED += [("sendfile", "2+200")]
 
 
 @contextmanager
@@ -234,3 +235,23 @@ def drop_pages(node: Node) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+OPENS_LEASES = """
+import sys
+from cache.faults import DiskFailed
+from cache.members.leasefile import LeaseTable
+from gateway.worker import SystemClock
+try:
+    LeaseTable(sys.argv[1], lease_s=5.0, clock=SystemClock())
+except DiskFailed as fault:
+    raise SystemExit(str(fault)) from None
+"""
+
+
+def test_without_room_for_the_leases_a_process_ends_with_a_line_and_not_by_a_signal(tmp_path: Path) -> None:
+    with mounted(tmp_path / "run", "-o", "size=8k"):
+        command = [sys.executable, "-c", OPENS_LEASES, str(tmp_path / "run" / "leases")]
+        ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "No space left on device" in ended.stderr

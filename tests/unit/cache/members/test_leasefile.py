@@ -114,12 +114,6 @@ def test_the_table_has_an_end(workers: Workers) -> None:
         table.obeyed("one too many")
 
 
-def test_all_blocks_are_there_before_anything_is_written_through_the_map(workers: Workers) -> None:
-    workers.opened()
-    status = os.stat(workers.path)
-    assert status.st_blocks * 512 >= status.st_size
-
-
 def test_without_room_no_table_is_opened(workers: Workers) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
