@@ -94,7 +94,8 @@ class Reads:
             except VersionChanged:
                 continue
             except UpstreamRefused as refused:
-                self._cache.forget([admitted.request.ref])
+                if self._cache.known(admitted.request.ref) is not None:
+                    self._cache.forget([admitted.request.ref])
                 if refused.body:
                     raise  # it is upstream's own answer to a GET
                 return await self._forward(admitted)

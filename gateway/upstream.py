@@ -105,13 +105,20 @@ class Upstream:
         self._budget = RetryBudget()
         self._unversioned: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._forwards: aiohttp.ClientSession | None = (
+            None  # clients decide how long these take: no read waits for them
+        )
 
     # --- life
 
     async def __aenter__(self) -> Self:
         if self._explicit is None:
             await self._find_credentials()
-        self._session = aiohttp.ClientSession(
+        self._session, self._forwards = self._open_session(), self._open_session()
+        return self
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._patience.connections, ttl_dns_cache=30, keepalive_timeout=15.0),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -120,11 +127,11 @@ class Upstream:
             max_field_size=DOCUMENT_BYTES_MAX,
             skip_auto_headers=_AUTOMATIC,
         )
-        return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._forwards):
+            if session is not None:
+                await session.close()
 
     async def _find_credentials(self) -> None:
         from aiobotocore.session import AioSession  # noqa: PLC0415 - half a second of imports that not all need
@@ -273,11 +280,12 @@ class Upstream:
 
     async def _request(self, outgoing: Outgoing, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """On a connection that is at rest; one that is not was closed, and another is taken."""
-        if self._session is None:
+        session = self._forwards if outgoing.count is Count.UPSTREAM_FORWARDS else self._session
+        if session is None:
             raise UpstreamUnreachable("the upstream is not open")
         for _ in range(self._patience.connections):
             with contextlib.suppress(BytesAtRest):
-                return await self._session.request(
+                return await session.request(
                     outgoing.method,
                     url,
                     headers=headers,

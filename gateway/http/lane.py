@@ -52,11 +52,17 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         super().connection_made(transport)
-        self.sender = FileSender(cast(asyncio.Transport, transport), stall_s=self.service.patience.stall_s)
         self.since = time.monotonic()
         self.service.connections.add(self)
         self.service.tally.add(Count.CONNECTIONS)
         self.service.tally.add(Count.CONNECTIONS_NOW)
+        if len(self.service.connections) > self.service.connections_max:
+            cast(asyncio.Transport, transport).abort()
+            return
+        try:
+            self.sender = FileSender(cast(asyncio.Transport, transport), stall_s=self.service.patience.stall_s)
+        except OSError:  # no descriptor is left
+            cast(asyncio.Transport, transport).abort()
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -73,6 +73,7 @@ class Service:
     meter: WorkerMeter
     domains: tuple[str, ...]
     patience: Patience = field(default_factory=Patience)
+    connections_max: int = 16_384
     access_log: bool = False
     draining: bool = False
     connections: set[Connection] = field(default_factory=set)

@@ -122,8 +122,9 @@ TABLE: Final[Mapping[tuple[str, bool, str], Operation]] = {
 _LISTINGS: Final = frozenset({"ListObjects", "ListObjectsV2", "ListObjectVersions", "ListMultipartUploads"})
 _LISTING_PARAMETERS: Final = frozenset(
     {
-        "continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker", "max-keys",
-        "max-uploads", "prefix", "start-after", "upload-id-marker", "uploads", "version-id-marker", "versions", "x-id",
+        "continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker",
+        "max-keys", "max-uploads", "prefix", "start-after", "upload-id-marker", "uploads", "version-id-marker",
+        "versions", "x-id",
     }
 )  # fmt: skip
 
