@@ -2,7 +2,8 @@
 
 An actor has the same Client as a local process, gets the same plan and returns the same report; Ray only starts it
 somewhere, carries documents, and says when it died. Every node needs this version of Forebay installed, and reaches
-the endpoint by the address that the plan has. Actors reserve no cores: a load may run beside the job it stands for.
+the endpoint by the address that the plan has; the plan travels with its keys, as private as the cluster's own traffic.
+Actors reserve no cores: a load may run beside the job it stands for.
 
 Monotonic clocks of two machines have nothing in common, so each actor's is compared with ours once, by asking it (good
 to half a round trip); points in time are translated on the way there, reports on the way back. Needs ``forebay[ray]``.
