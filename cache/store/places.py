@@ -5,6 +5,7 @@
 ``index/``                   the LMDB environment (catalog, chunks, arrivals, meta)
 ``tokens``, ``touches``      memory that the processes of the node share
 ``boot``                     the boot id of the machine at which the index was last opened
+``lock``                     locked by the node process that uses the directory
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 class Places:
     """The paths of one cache directory, as strings where they are used often."""
 
-    __slots__ = ("boot", "chunks", "directory", "filling", "index", "tokens", "touches")
+    __slots__ = ("boot", "chunks", "directory", "filling", "index", "lock", "tokens", "touches")
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -25,6 +26,7 @@ class Places:
         self.tokens = f"{directory}/tokens"
         self.touches = f"{directory}/touches"
         self.boot = f"{directory}/boot"
+        self.lock = f"{directory}/lock"
 
     def chunk(self, chunk_id: bytes) -> str:
         """The file of a whole chunk."""
