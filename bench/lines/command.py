@@ -1,8 +1,9 @@
 """``forebay bench lines``: every line that Forebay's speed is held to, beside its figure, met or unmet.
 
 Groups are measured one after the other; one that cannot be (a server is missing, a library) is a line in the table of
-what failed, and the others go on. The JSON goes to ``<out>/lines.json`` and is what ``forebay bench cost`` plans with.
-Exit status: 0 (unmet lines included: a figure is no failure); 1 where a group failed; 2 for arguments without sense.
+what failed, and the others go on. The JSON goes to ``<out>/lines.json`` (a page to ``lines.html``) and is what
+``forebay bench cost`` plans with. Exit status: 0 (unmet lines included: a figure is no failure); 1 where a group
+failed; 2 for arguments without sense.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bench.load import LoadFailed
 from bench.machine import read_machine
 from bench.operations import OperationFailed
 from bench.peers_command import cores
+from bench.report.lines import render_lines
 from bench.report.verdicts import print_verdicts
 from bench.result import public_command
 from bench.servers.child import ServerFailed
@@ -103,6 +105,7 @@ def _report(result: LinesResult, out: Path, console: Console) -> None:
     console.print(f"{met} of {len(result.verdicts)} lines met{trial}")
     out.mkdir(parents=True, exist_ok=True)
     (out / "lines.json").write_bytes(render_json(result))
+    (out / "lines.html").write_text(render_lines(result), encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:

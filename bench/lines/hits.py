@@ -57,9 +57,11 @@ def _clients(comparison: Comparison, case: Case) -> list[Verdict]:
     tail = paired(samples, case, "forebay", "upstream", lambda sample: sample.latency.p99_ms)
     if speed is None or tail is None:
         return []
+    ours = next(row for row in comparison.rows if (row.contender, row.case) == ("forebay", case))
+    shares = f"server {ours.busy:.0%} busy, client {ours.client_busy:.0%}"
     return [
         at_least("2", f"{engine}, {case.name}, over the upstream directly", speed.median, CLIENTS_FASTER, "x",
-                 note=_extremes(speed)),
+                 note=shares),
         at_most("2", f"{engine}, {case.name}, p99 over the upstream's", tail.median, CLIENTS_P99, "x",
                 note=_extremes(tail)),
     ]  # fmt: skip

@@ -91,8 +91,12 @@ def _parts(comparison: Comparison, verdicts: Sequence[Verdict], image: bytes) ->
     yield f'<img class="plot" alt="work per CPU second by size and server" src="{source}">'
     if verdicts:
         yield page.heading("Lines")
+        styles = ["good" if verdict.met else "bad" for verdict in verdicts]
         yield page.table(
-            ("", "what", "measured", "line", ""), [verdict_cells(verdict) for verdict in verdicts], words=2
+            ("", "what", "measured", "line", ""),
+            [verdict_cells(verdict) for verdict in verdicts],
+            words=2,
+            styles=styles,
         )
     yield page.heading("All figures")
     head = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import zip_longest
 from typing import Final
 
 _STYLE: Final = """
@@ -96,19 +97,19 @@ def figures(*drawings: tuple[str, str]) -> str:
     return f'<div class="pair">{made}</div>' if len(drawings) > 1 else made
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """A table of text; the first ``words`` columns are words, the others figures."""
-    top = "".join(_cell("th", name, is_words=index < words) for index, name in enumerate(head))
-    body = "".join(
-        f"<tr>{''.join(_cell('td', cell, is_words=index < words) for index, cell in enumerate(row))}</tr>"
-        for row in rows
-    )
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1, styles: Sequence[str] = ()) -> str:
+    """A table of text; the first ``words`` columns are words, the rest figures. ``styles``: of each row's last cell."""
+    top = "".join(_cell("th", name, "words" if index < words else "") for index, name in enumerate(head))
+    body = ""
+    for row, last in zip_longest(rows, styles, fillvalue=""):
+        cells = [_cell("td", text, "words" if index < words else "") for index, text in enumerate(row[:-1])]
+        body += f"<tr>{''.join(cells)}{_cell('td', row[-1], last)}</tr>"
     return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(tag: str, text: str, *, is_words: bool) -> str:
-    style = ' class="words"' if is_words else ""
-    return f"<{tag}{style}>{escape(text)}</{tag}>"
+def _cell(tag: str, text: str, style: str) -> str:
+    named = f' class="{style}"' if style else ""
+    return f"<{tag}{named}>{escape(text)}</{tag}>"
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> str:
