@@ -16,9 +16,10 @@ from typing import Final
 from bench.histogram import Histogram, bucket_end
 from bench.recorder import Durations
 from bench.report import svg
-from bench.report.scale import Axis, amount_axis, log_position, log_ticks, render_ms, render_number
+from bench.report.scale import Axis, amount_axis, log_position, log_ticks, rate_unit, render_ms, render_number
 from bench.result import Latency, Result
 from bench.timeline import coarsen
+from gateway.quantities import render_rate
 
 STEPS_MAX: Final = 200
 _MS: Final = 1e6
@@ -55,7 +56,7 @@ def draw_throughput(result: Result) -> str:
     seconds = max(result.rates.window_s, 1e-9)
     marks = [
         *_floor(frame, seconds),
-        *_levels(frame, axis, "GB/s"),
+        *_levels(frame, axis),
         *_stairs(frame, axis, values, step_s / seconds),
         *_marked(frame, axis, result.rates.gb_per_s, target),
     ]
@@ -78,12 +79,13 @@ def _floor(frame: Frame, seconds: float) -> Iterator[str]:
     yield svg.text((frame.x(1), frame.height - 6), "seconds", "tick", anchor="end")
 
 
-def _levels(frame: Frame, axis: Axis, unit: str) -> Iterator[str]:
+def _levels(frame: Frame, axis: Axis) -> Iterator[str]:
+    unit, times = rate_unit(axis.top)
     for tick in axis.ticks:
         height = frame.y(tick / axis.top)
         if tick:
             yield svg.line((frame.x(0), height), (frame.x(1), height), "grid")
-        yield svg.text((frame.left - 8, height + 4), render_number(tick), "tick", anchor="end")
+        yield svg.text((frame.left - 8, height + 4), render_number(tick * times), "tick", anchor="end")
     yield svg.text((frame.left - 8, frame.y(1) - 8), unit, "tick", anchor="end")
 
 
@@ -108,9 +110,9 @@ def _marked(frame: Frame, axis: Axis, mean: float, target: float) -> Iterator[st
     else:
         yield svg.line((frame.x(0), target_y), (frame.x(1), target_y), "target")
         shift = _apart(target_y, mean_y)
-        words = f"target {render_number(target)} GB/s"
+        words = f"target {render_rate(target * 1e9)}"
         yield svg.text((frame.x(1) + 8, target_y + 4 + shift), words, "target-label")
-    yield svg.text((frame.x(1) + 8, mean_y + 4 - shift), f"mean {render_number(mean)} GB/s", "mean-label")
+    yield svg.text((frame.x(1) + 8, mean_y + 4 - shift), f"mean {render_rate(mean * 1e9)}", "mean-label")
 
 
 def _apart(first: float, second: float) -> float:
@@ -125,7 +127,7 @@ def _off_axis(frame: Frame, axis: Axis, target: float) -> Iterator[str]:
     for share in (0.02, 0.98):
         at = frame.x(share)
         yield svg.path([(at - 6, edge), (at, edge - 11), (at + 6, edge)], "target-head", closed=True)
-    words = f"the target, {render_number(target)} GB/s, is above this axis: {render_number(axis.target_above)} times"
+    words = f"the target, {render_rate(target * 1e9)}, is above this axis: {render_number(axis.target_above)} times"
     yield svg.text((frame.x(0.5), edge - 8), f"{words} the highest value measured", "target-label", anchor="middle")
 
 
@@ -217,5 +219,6 @@ def _nines(frame: Frame, nines: int) -> Iterator[str]:
         at = frame.x(index / nines)
         yield svg.line((at, frame.y(0)), (at, frame.y(0) + 4), "axis")
         if index < nines or nines < 5:
-            yield svg.text((at, frame.y(0) + 18), f"{percent:.{max(index - 2, 0)}f} %", "tick", anchor="middle")
+            anchor = "middle" if index < nines else "end"
+            yield svg.text((at, frame.y(0) + 18), f"{percent:.{max(index - 2, 0)}f} %", "tick", anchor=anchor)
     yield svg.text((frame.x(1), frame.height - 4), "of the requests", "tick", anchor="end")

@@ -15,8 +15,8 @@ from bench.report import page, svg
 from bench.report.charts import Frame, draw_latencies, draw_percentiles, draw_throughput
 from bench.report.scale import render_ms, render_number
 from bench.report.table import describe_shape
-from bench.result import Latency, Machine, Result
-from gateway.quantities import render_bytes
+from bench.result import KindResult, Latency, Machine, Result
+from gateway.quantities import render_bytes, render_rate
 
 _LATENCY_HEAD: Final = ("", "mean", "p50", "p90", "p99", "p99.9", "max")
 
@@ -63,8 +63,8 @@ def _parts(result: Result) -> Iterator[str]:
 def _verdict(result: Result) -> str:
     each = result.per_gpu
     return (
-        f"{render_number(each.gb_per_s)} GB/s per GPU, {_percent(each.target_share)} of the "
-        f"{render_number(each.target_gb_per_s)} GB/s target"
+        f"{render_rate(each.gb_per_s * 1e9)} per GPU, {_percent(each.target_share)} of the "
+        f"{render_rate(each.target_gb_per_s * 1e9)} target"
     )
 
 
@@ -75,7 +75,7 @@ def _percent(share: float) -> str:
 def _cards(result: Result) -> list[tuple[str, str]]:
     gpus = "1 GPU" if result.per_gpu.gpus == 1 else f"{result.per_gpu.gpus} GPUs"
     made = [
-        (f"{render_number(result.rates.gb_per_s)} GB/s", f"in all, for {gpus}"),
+        (render_rate(result.rates.gb_per_s * 1e9), f"in all, for {gpus}"),
         (f"{result.rates.requests_per_s:,.0f}", "requests per second"),
         (render_ms(result.latency.p50_ms), "median latency"),
         (render_ms(result.latency.p99_ms), "99 % stay within"),
@@ -108,16 +108,16 @@ def _draw_share(result: Result) -> str:
         svg.rectangle((frame.left, 26), wanted, 26, "rail", title="target"),
         svg.rectangle((frame.left, 26), got, 26, "bar", title="measured"),
         svg.line((frame.left + wanted, 6), (frame.left + wanted, 60), "target"),
-        svg.text((frame.left + wanted + 6, 16), f"{render_number(each.target_gb_per_s)} GB/s target", "target-label"),
-        svg.text((frame.left, 16), f"{render_number(each.gb_per_s)} GB/s per GPU"),
+        svg.text((frame.left + wanted + 6, 16), f"{render_rate(each.target_gb_per_s * 1e9)} target", "target-label"),
+        svg.text((frame.left, 16), f"{render_rate(each.gb_per_s * 1e9)} per GPU"),
     ]
     return svg.drawing(frame.width, frame.height, marks, label="GB/s per GPU beside the target")
 
 
 def _share_words(result: Result) -> str:
     each = result.per_gpu
-    total = render_number(result.rates.gb_per_s)
-    return f"{total} GB/s divided by {each.gpus} GPU{'s' * (each.gpus > 1)}; the bar is to scale from zero."
+    total = render_rate(result.rates.gb_per_s * 1e9)
+    return f"{total} divided by {each.gpus} GPU{'s' * (each.gpus > 1)}; the bar is to scale from zero."
 
 
 def _steps_words(result: Result) -> str:
@@ -150,11 +150,12 @@ def _kinds(result: Result) -> Iterator[str]:
     if len(result.kinds) > 1:
         yield page.heading("By kind of operation")
         head = ("", "requests", "errors", "mean", "p50", "p90", "p99", "p99.9", "max")
-        rows = [
-            (name, f"{kind.requests:,}", f"{kind.failed:,}", *map(render_ms, _values(kind.latency)))
-            for name, kind in result.kinds.items()
-        ]
+        rows = [(name, f"{kind.requests:,}", f"{kind.failed:,}", *_texts(kind)) for name, kind in result.kinds.items()]
         yield page.table(head, rows)
+
+
+def _texts(kind: KindResult) -> list[str]:
+    return [render_ms(value) if kind.requests else "" for value in _values(kind.latency)]
 
 
 def _charts(result: Result, curves: list[tuple[str, Durations]]) -> Iterator[tuple[str, str]]:

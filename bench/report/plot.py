@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bench.report.figure import FAINT, GRID, INK, TARGET, WATER, label_figure, new_figure
-from bench.report.scale import amount_axis, render_ms, render_number
+from bench.report.scale import amount_axis, rate_unit, render_ms, render_number
 from bench.report.table import describe_machine, describe_shape
 from bench.result import Result
 from bench.timeline import coarsen
+from gateway.quantities import render_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,10 +34,11 @@ def draw_result(result: Result, path: str) -> None:
     values = _draw_throughput(axes, result)
     axis = amount_axis(values, result.per_gpu.target_gb_per_s * result.per_gpu.gpus)
     axes.set_xlabel("seconds", color=INK)
-    axes.set_ylabel("GB/s", color=INK)
+    unit, times = rate_unit(axis.top)
+    axes.set_ylabel(unit, color=INK)
     axes.set_xlim(0, result.rates.window_s)
     axes.set_ylim(0, axis.top)
-    axes.set_yticks(axis.ticks, [render_number(tick) for tick in axis.ticks])
+    axes.set_yticks(axis.ticks, [render_number(tick * times) for tick in axis.ticks])
     _draw_marks(axes, result, axis)
     _draw_share(figure, result)
     label_figure(figure, title=_title(result), subtitle=_subtitle(result), foot=describe_machine(result.machine))
@@ -45,9 +47,9 @@ def draw_result(result: Result, path: str) -> None:
 
 def _title(result: Result) -> str:
     each = result.per_gpu
+    share = f"{each.target_share:.0%}" if each.target_share >= 0.1 else f"{each.target_share:.1%}"
     return (
-        f"{render_number(each.gb_per_s)} GB/s per GPU, {each.target_share:.0%} of the "
-        f"{render_number(each.target_gb_per_s)} GB/s target"
+        f"{render_rate(each.gb_per_s * 1e9)} per GPU, {share} of the {render_rate(each.target_gb_per_s * 1e9)} target"
     )
 
 
@@ -82,20 +84,21 @@ def _draw_marks(axes: Axes, result: Result, axis: Axis) -> None:
     mean, target = result.rates.gb_per_s, result.per_gpu.target_gb_per_s * result.per_gpu.gpus
     axes.axhline(mean, color=INK, linewidth=1, linestyle=(0, (1, 2)))
     near = not axis.target_above and abs(mean - target) < axis.top * 0.06
+    between = " " if near else "\n"
     lift = axis.top * 0.03 * near * (1 if mean >= target else -1)
-    _name(axes, mean + lift, f"mean\n{render_number(mean)} GB/s" if not near else f"mean {mean:.2f}", INK)
+    _name(axes, mean + lift, f"mean{between}{render_rate(mean * 1e9)}", INK)
     if not axis.target_above:
         axes.axhline(target, color=TARGET, linewidth=1.6, linestyle=(0, (5, 3)))
         _name(
             axes,
             target - lift,
-            f"target {render_number(target)}" if near else f"target\n{render_number(target)} GB/s",
+            f"target{between}{render_rate(target * 1e9)}",
             TARGET,
         )
         return
     axes.axhline(axis.top, color=TARGET, linewidth=1.6, linestyle=(0, (5, 3)), clip_on=False)
     times = render_number(axis.target_above)
-    above = f"target {render_number(target)} GB/s is above this axis: {times} times the highest value"
+    above = f"target {render_rate(target * 1e9)} is above this axis: {times} times the highest value"
     axes.annotate(
         above,
         (0.5, 1.0),
@@ -135,5 +138,5 @@ def _draw_share(figure: Figure, result: Result) -> None:
     bar.set_xlim(0, largest)
     bar.set_ylim(-0.5, 0.5)
     bar.set_axis_off()
-    words = f"{render_number(each.gb_per_s)} of {render_number(each.target_gb_per_s)}\nGB/s per GPU"
+    words = f"{render_rate(each.gb_per_s * 1e9)} of\n{render_rate(each.target_gb_per_s * 1e9)}"
     _name(bar, 0, words, INK)

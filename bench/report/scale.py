@@ -66,6 +66,11 @@ def render_number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def rate_unit(highest_gb_per_s: float) -> tuple[str, float]:
+    """The unit in which an axis of GB/s is written: its name, and how many of it are one GB/s."""
+    return ("GB/s", 1.0) if highest_gb_per_s >= 0.5 else ("MB/s", 1000.0)
+
+
 def render_ms(milliseconds: float) -> str:
     """A duration for people: ``85 µs``, ``3.2 ms``, ``1.5 s``."""
     if milliseconds < 1:

@@ -61,8 +61,8 @@ def _rates(result: Result) -> Table:
         ("requests", f"{result.requests:,}"),
         ("bytes", f"{result.bytes:,}"),
         ("errors", f"[red]{result.failed:,}" if result.failed else "0"),
-        *_cost(result),
         *((f"  {code}", f"{count:,}") for code, count in result.errors.items()),
+        *_cost(result),
     ]
     table.add_column("")
     table.add_column("", justify="right")

@@ -58,7 +58,7 @@ def test_cost_and_errors_are_shown_where_there_are_any() -> None:
 
 
 def test_a_run_without_a_success_has_a_page() -> None:
-    assert "0 GB/s per GPU" in read(render_html(a_result(1.0, 1, 0)))
+    assert "0 B/s per GPU" in read(render_html(a_result(1.0, 1, 0)))
 
 
 def test_an_open_loop_and_a_mix_are_shown() -> None:

@@ -9,6 +9,7 @@ from bench.report.scale import (
     amount_axis,
     log_position,
     log_ticks,
+    rate_unit,
     render_ms,
     render_number,
 )
@@ -58,3 +59,8 @@ def test_numbers(value: float, text: str) -> None:
 @pytest.mark.parametrize(("ms", "text"), [(0.085, "85 µs"), (3.2, "3.2 ms"), (1500, "1.5 s")])
 def test_durations(ms: float, text: str) -> None:
     assert render_ms(ms) == text
+
+
+def test_a_small_rate_has_a_small_unit() -> None:
+    assert rate_unit(0.04) == ("MB/s", 1000.0)
+    assert rate_unit(7.0) == ("GB/s", 1.0)
