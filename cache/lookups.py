@@ -8,7 +8,8 @@ chunk somebody was served a moment ago, and what nobody reads now.
 If the owner fails or the answer is of no use, HEAD is the way too.
 
 The token is read before anybody is asked, and questions are shared by ref *and* token: one that began before a write
-ended is never joined after it. While a write may have been missed, tokens do not tell, and everybody asks for himself.
+ended is never joined after it. While a write may have been missed, tokens do not tell, and everybody asks for himself;
+so does who wants to know at every read (``always``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Final
 
 from cache.chunks import Chunk
 from cache.faults import (
+    BudgetSpent,
     Fault,
     PeerFault,
     PeerPassedOn,
@@ -100,7 +102,7 @@ class Lookups:
     async def _joined(self, ref: ObjectRef, begin: _Begin | None, *, again: bool = False) -> Entry:
         """The answer to the question that is under way, or to a new one; ``begin`` None: by HEAD."""
         token = self._ports.catalog.token(ref)
-        if not self._trusted():
+        if not self._trusted() or self._freshness.rule_for(ref).mode == "always":
             return await self._ask(ref, token, None)
         place = (ref, token, again)
         asking = self._asking.get(place)
@@ -134,7 +136,7 @@ class Lookups:
         if begin is not None and not here:
             try:
                 return await begin()
-            except (PeerFault, UpstreamBroken, UpstreamRefused) as fault:
+            except (PeerFault, UpstreamBroken, UpstreamRefused, BudgetSpent) as fault:
                 cause = fault.cause if isinstance(fault, PeerPassedOn) else fault
                 if not self._may_ask_by_head(cause):
                     raise cause from fault
@@ -145,7 +147,9 @@ class Lookups:
         if isinstance(fault, PeerFault):
             self._ports.tally.add(Count.PEER_ERRORS)
             return True
-        return isinstance(fault, UpstreamBroken) or (isinstance(fault, UpstreamRefused) and fault.status not in FINAL)
+        return isinstance(fault, UpstreamBroken | BudgetSpent) or (
+            isinstance(fault, UpstreamRefused) and fault.status not in FINAL
+        )
 
     async def _begun(self, ref: ObjectRef, *, checksums: bool) -> Entry:
         """By the owner of the first chunk: ourselves, or the worker that is."""

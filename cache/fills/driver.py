@@ -11,85 +11,26 @@ first chunk. File work happens in the executor; between reading state and changi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from typing import Final
+from contextlib import contextmanager, nullcontext
+from typing import Final, TypeVar
 
 from cache.budgets import Budget
-from cache.chunks import UNIT_BYTES, Chunk, chunk_of
-from cache.faults import BudgetSpent, DiskFault, Fault, OwnFault
-from cache.fills.fill import Append, Discard, Fill, Resume, Seal
-from cache.ports import ChunkReader, ChunkWriter, Clock, Origin, Store
+from cache.chunks import Chunk, chunk_of
+from cache.faults import BudgetSpent, DiskFailed, DiskFault, Fault, OwnFault
+from cache.fills.fill import Append, Discard, Resume, Seal
+from cache.fills.ride import Bytes, Fetch, Ride
+from cache.fills.scratch import Scratch
+from cache.ports import ChunkWriter, Clock, Origin, Store
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 
+_T = TypeVar("_T")
+DISK_TIMEOUT_S: Final = 5.0
+DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
-_Exchange = AbstractAsyncContextManager[AsyncIterator[bytes]]
-
-
-class Ride:
-    """A chunk that is being filled, as a :class:`cache.ports.ChunkReader`; shared by everyone who rides on the fill."""
-
-    def __init__(self, chunk: Chunk) -> None:
-        self.chunk = chunk
-        self.fill = Fill(chunk.length)
-        self.writer: ChunkWriter | None = None
-        self.sealed: ChunkReader | None = None
-        self.fault: Fault | None = None
-        self._waiters: list[asyncio.Future[None]] = []
-
-    @property
-    def fd(self) -> int:
-        """The growing file; valid once ``opened`` or ``reached`` has returned."""
-        file = self.sealed or self.writer
-        assert file is not None, "a ride has a file once it is opened"  # noqa: S101 - a caller's bug
-        return file.fd
-
-    @property
-    def path(self) -> str:
-        """The temporary file, for another worker of this node; empty once the chunk is sealed."""
-        return "" if self.sealed is not None or self.writer is None else self.writer.path
-
-    @property
-    def length(self) -> int:
-        """Payload bytes of the whole chunk."""
-        return self.chunk.length
-
-    async def opened(self) -> None:
-        """Wait until the file exists. Raises the fault that ended the fill before that."""
-        while self.writer is None:
-            await self._woken()
-
-    async def reached(self, position: int) -> int:
-        """As :meth:`cache.ports.ChunkReader.reached`."""
-        while self.fill.written <= position:
-            await self._woken()
-        return self.fill.written if self.sealed is None else await self.sealed.reached(position)
-
-    async def _woken(self) -> None:
-        if self.fault is not None:
-            raise self.fault
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
-
-    def wake(self) -> None:
-        """Let everyone who waits look again."""
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def ready(self, span: ByteSpan) -> bool:
-        """Whether the span may be sent: written a moment ago, or, once the chunk is sealed, as its reader says."""
-        return span.stop <= self.fill.written if self.sealed is None else self.sealed.ready(span)
-
-    def unit_hash(self, unit: int) -> int:
-        """The hash of a unit that has been written whole."""
-        source = self.sealed or self.writer
-        assert source is not None and self.fill.written >= min((unit + 1) * UNIT_BYTES, self.length)  # noqa: S101, PT018
-        return source.unit_hash(unit)
+BESIDE_MAX: Final = 32
 
 
 class Fills:
@@ -104,7 +45,10 @@ class Fills:
         self._tally = tally
         self._executor = executor
         self._slots = asyncio.Semaphore(fills_max)
+        self._questions = Budget("questions", 2 * fills_max)
+        self._disk_off_until = float("-inf")
         self._queue = Budget("fills_queued", QUEUED_MAX)
+        self._beside = Budget("fills_beside", BESIDE_MAX)
         self._rides: dict[bytes, Ride] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -116,16 +60,40 @@ class Fills:
             return ride
         self._expect_room()
         ride = self._new_ride(chunk)
-        task = self._start(self._run(ride), f"fill {chunk.id.hex()}")
-        task.add_done_callback(lambda _: self._gone(ride))
+        self._start(self._run(ride), f"fill {chunk.id.hex()}").add_done_callback(lambda _: self._gone(ride))
+        return ride
+
+    def glimpse(self, chunk: Chunk, span: ByteSpan) -> Ride | None:
+        """A ride for ``span`` alone, by an exchange of its own, beside the chunk's fill, which begins too.
+
+        None: somebody fills the chunk already, or too many do so. Raises BudgetSpent.
+        """
+        if chunk.id in self._rides or self._beside.used >= self._beside.limit:
+            return None
+        self._tally.add(Count.GLIMPSES)
+        ride = Ride(chunk, self._from_upstream(chunk), span)
+        self._start_beside(self._glimpse(ride), f"glimpse {chunk.id.hex()}", ride)
+        self.ride(chunk)
+        return ride
+
+    def copy(self, chunk: Chunk, fetch: Fetch) -> Ride | None:
+        """Join the chunk's way into the store, or bring a copy by ``fetch``; None: too many do so."""
+        ride = self._rides.get(chunk.id)
+        if ride is None and self._beside.used < self._beside.limit:
+            self._tally.add(Count.PEER_COPIES)
+            ride = self._rides[chunk.id] = Ride(chunk, fetch)
+            self._start_beside(self._copy(ride), f"copy {chunk.id.hex()}", ride)
         return ride
 
     async def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Entry:
         """Ask what the key holds; the answer's bytes fill its first chunk. Raises upstream's fault, and BudgetSpent.
 
-        See ``Origin.begin``. A caller that is cancelled ends its own wait.
+        See ``Origin.begin``. A caller that is cancelled ends its own wait. A question never waits behind fills: when
+        too many are under way it is refused, and may be asked by HEAD.
         """
         self._expect_room()
+        if self._questions.used >= self._questions.limit:
+            raise BudgetSpent(self._questions.name)
         found: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         task = self._start(self._begin(ref, chunk_bytes, found, whole=whole), f"begin {ref.bucket}")
         task.add_done_callback(lambda _: _unanswered(found))
@@ -162,25 +130,48 @@ class Fills:
         task.add_done_callback(self._ended)
         return task
 
+    def _start_beside(self, work: Coroutine[None, None, None], name: str, ride: Ride) -> None:
+        self._beside.take()
+        task = self._start(work, name)
+        task.add_done_callback(lambda _: self._gone(ride))
+        task.add_done_callback(lambda _: self._beside.give())
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._queue.give()
 
     def _new_ride(self, chunk: Chunk) -> Ride:
         self._tally.add(Count.CHUNK_MISSES)
-        ride = self._rides[chunk.id] = Ride(chunk)
+        ride = self._rides[chunk.id] = Ride(chunk, self._from_upstream(chunk))
         return ride
+
+    def _from_upstream(self, chunk: Chunk) -> Fetch:
+        start = chunk.span.start
+        return lambda span: self._origin.fetch(chunk.version, ByteSpan(start + span.start, start + span.stop))
 
     async def _run(self, ride: Ride) -> None:
         """One fill from its place in the queue to its end."""
         with self._told(ride):
             async with self._slots:
-                await self._fill(ride, self._fetch(ride, ByteSpan(0, ride.length)))
+                await self._fill(ride, ride.fetch(ride.span))
+
+    async def _glimpse(self, ride: Ride) -> None:
+        """A part of a chunk, into memory."""
+        with self._told(ride):
+            ride.writer = Scratch(ride.span.start)
+            ride.wake()
+            await self._bring(ride, ride.fetch(ride.span))
+
+    async def _copy(self, ride: Ride) -> None:
+        """A chunk of another node's, into this one's store."""
+        with self._told(ride):
+            await self._store_all(ride, ride.fetch(ride.span))
 
     async def _begin(self, ref: ObjectRef, chunk_bytes: int, found: asyncio.Future[Entry], *, whole: bool) -> None:
         """A question whose answer becomes a fill, unless the chunk is here, or on its way, by now."""
+        self._questions.take()
         try:
-            async with self._slots, self._origin.begin(ref, chunk_bytes, whole=whole) as beginning:
+            async with self._origin.begin(ref, chunk_bytes, whole=whole) as beginning:
                 ride = self._ride_for(beginning.entry.version, chunk_bytes)
                 if not found.done():
                     found.set_result(beginning.entry)
@@ -190,6 +181,8 @@ class Fills:
         except Fault as fault:
             if not found.done():
                 found.set_exception(fault)
+        finally:
+            self._questions.give()
 
     def _ride_for(self, version: ObjectVersion, chunk_bytes: int) -> Ride | None:
         """A new ride for the version's first chunk, where there is something to fill."""
@@ -211,39 +204,44 @@ class Fills:
             self._gone(ride)
 
     def _gone(self, ride: Ride) -> None:
-        """The fill is over; its task may have been cancelled, even before it began."""
-        if self._rides.get(ride.chunk.id) is not ride:
+        """It is over; its task may have been cancelled, even before it began."""
+        if ride.over:
             return
-        del self._rides[ride.chunk.id]
+        ride.over = True
+        if self._rides.get(ride.chunk.id) is ride:
+            del self._rides[ride.chunk.id]
         if ride.sealed is None:
             ride.fault = ride.fault or OwnFault("the fill was ended")
             if ride.writer is not None:
                 self._executor.submit(ride.writer.abandon)
         ride.wake()
 
-    def _fetch(self, ride: Ride, span: ByteSpan) -> _Exchange:
-        start = ride.chunk.span.start
-        return self._origin.fetch(ride.chunk.version, ByteSpan(start + span.start, start + span.stop))
-
-    async def _fill(self, ride: Ride, exchange: _Exchange) -> None:
+    async def _fill(self, ride: Ride, exchange: Bytes) -> None:
         """Bring the chunk in, beginning with ``exchange``. Raises the fault that ends the fill."""
         self._tally.add(Count.FILLS_STARTED)
         self._tally.add(Count.FILLS_NOW)
         try:
-            loop = asyncio.get_running_loop()
-            ride.writer = await loop.run_in_executor(self._executor, self._store.create, ride.chunk)
-            ride.wake()
-            work = await self._receive(ride, exchange)
-            while isinstance(work, Resume):
-                work = await self._receive(ride, self._fetch(ride, work.span))
-            if isinstance(work, Discard):
-                raise work.fault
-            ride.sealed = await loop.run_in_executor(self._executor, ride.writer.seal)
+            await self._store_all(ride, exchange)
             self._tally.add(Count.FILLS_SEALED)
         finally:
             self._tally.add(Count.FILLS_NOW, -1)
 
-    async def _receive(self, ride: Ride, exchange: _Exchange) -> Resume | Seal | Discard:
+    async def _store_all(self, ride: Ride, exchange: Bytes) -> None:
+        writer = ride.writer = await self._on_disk(self._store.create, ride.chunk)
+        ride.wake()
+        await self._bring(ride, exchange)
+        ride.sealed = await self._on_disk(writer.seal)
+
+    async def _bring(self, ride: Ride, exchange: Bytes) -> None:
+        """All that the ride is about, into its file."""
+        work = await self._receive(ride, exchange)
+        while isinstance(work, Resume):
+            start = ride.span.start
+            work = await self._receive(ride, ride.fetch(ByteSpan(start + work.span.start, start + work.span.stop)))
+        if isinstance(work, Discard):
+            raise work.fault
+
+    async def _receive(self, ride: Ride, exchange: Bytes) -> Resume | Seal | Discard:
         """One upstream exchange for the rest of the chunk; what to do when it is over."""
         try:
             async with exchange as body:
@@ -263,11 +261,23 @@ class Fills:
 
     async def _append(self, ride: Ride, work: Append) -> None:
         assert ride.writer is not None  # noqa: S101 - opened before anything is received
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, _append_all, ride.writer, work.pieces)
+        await self._on_disk(_append_all, ride.writer, work.pieces)
         ride.fill.wrote(work.length)
         self._tally.add(Count.FILL_BYTES, work.length)
         ride.wake()
+
+    async def _on_disk(self, work: Callable[..., _T], *arguments: object) -> _T:
+        """Blocking work in a thread. Raises DiskFailed when the disk does not answer, and for a while after that."""
+        now = self._clock.monotonic()
+        if now < self._disk_off_until:
+            raise DiskFailed("the disk did not answer a moment ago")
+        working = asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+        try:
+            async with asyncio.timeout(DISK_TIMEOUT_S):
+                return await asyncio.shield(working)
+        except TimeoutError:
+            self._disk_off_until = self._clock.monotonic() + DISK_OFF_S
+            raise DiskFailed(f"no answer from the disk in {DISK_TIMEOUT_S} s") from None
 
 
 def _append_all(writer: ChunkWriter, pieces: tuple[bytes, ...]) -> None:

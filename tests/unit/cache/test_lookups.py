@@ -5,7 +5,6 @@ import pytest
 
 from cache.chunks import Chunk
 from cache.faults import (
-    BudgetSpent,
     PeerLied,
     PeerPassedOn,
     PeerRefused,
@@ -226,15 +225,20 @@ async def test_a_write_that_another_worker_of_the_node_heard_of_makes_a_question
     await asyncio.gather(old, fresh)
 
 
-async def test_too_many_questions_are_refused(kit):
-    kit.fills._queue.limit = 1
+@pytest.mark.parametrize("budget", ["_queue", "_questions"])
+async def test_where_too_much_is_under_way_a_question_is_asked_by_head(kit, budget):
+    getattr(kit.fills, budget).limit = 1
     kit.origin.put("k", 10)
+    kit.origin.put("other", 20)
+    other = ObjectRef("b", "other")
     async with kit.origin.hold():
         first = asyncio.create_task(kit.cache.entry(REF, start=0))
         await kit.origin.until(lambda: bool(kit.origin.begun))
-        with pytest.raises(BudgetSpent):
-            await kit.cache.entry(ObjectRef("b", "other"), start=0)
-    await first
+        second = asyncio.create_task(kit.cache.entry(other, start=0))
+        await kit.origin.until(lambda: bool(kit.origin.heads))
+    assert (await first).version.size == 10
+    assert (await second).version.size == 20
+    assert kit.origin.heads == [other]
 
 
 async def test_an_entry_is_asked_for_once_however_many_wait(kit):
