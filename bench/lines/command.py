@@ -9,9 +9,11 @@ failed; 2 for arguments without sense.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,14 +63,16 @@ def run_lines(names: Sequence[str], found: argparse.Namespace, console: Console)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     outcomes: dict[str, Outcome] = {}
     failed: dict[str, str] = {}
-    for name in names:
-        console.print(f"{name} …", style="bold")
-        try:
-            outcomes[name] = _run(name, found, console)
-            print_verdicts(console, outcomes[name].verdicts)
-        except _EXPECTED as fault:
-            failed[name] = str(fault) or type(fault).__name__
-            console.print(f"{name}: {failed[name]}", style="red", markup=False)
+    server_cpus, client_cpus = cores()
+    with _pinned(client_cpus):
+        for name in names:
+            console.print(f"{name} …", style="bold")
+            try:
+                outcomes[name] = _run(name, found, console, (server_cpus, client_cpus))
+                print_verdicts(console, outcomes[name].verdicts)
+            except _EXPECTED as fault:
+                failed[name] = str(fault) or type(fault).__name__
+                console.print(f"{name}: {failed[name]}", style="red", markup=False)
     return LinesResult(
         format=FORMAT,
         started=started,
@@ -82,15 +86,27 @@ def run_lines(names: Sequence[str], found: argparse.Namespace, console: Console)
     )
 
 
-def _run(name: str, found: argparse.Namespace, console: Console) -> Outcome:
-    server_cpus, client_cpus = cores()
+@contextmanager
+def _pinned(cpus: Sequence[int]) -> Iterator[None]:
+    """This process, whose sessions are clients, leaves the servers' core alone."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _run(
+    name: str, found: argparse.Namespace, console: Console, cpus: tuple[tuple[int, ...], tuple[int, ...]]
+) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="forebay-lines-", dir=found.dir) as place:
         stage = Stage(
             root=Path(place),
             scale=found.scale,
             rounds=found.rounds,
-            server_cpus=server_cpus,
-            client_cpus=client_cpus,
+            server_cpus=cpus[0],
+            client_cpus=cpus[1],
             say=lambda line: console.print(f"  {line}", style="dim", markup=False),
         )
         return GROUPS[name](stage)

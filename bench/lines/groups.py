@@ -21,6 +21,7 @@ from bench.lines.restart import judge_restart, measure_restart
 from bench.lines.stage import Stage
 from bench.peers import Terms, run_peers
 from bench.rounds import Case, Comparison
+from bench.servers.nginx import find_nginx
 
 CLIENT_ENGINES: Final = ("boto3", "crt", "obstore")
 _CLIENT_CASE: Final = Case(8 * 1024 * 1024)
@@ -42,6 +43,7 @@ def _peers(stage: Stage, servers: tuple[str, ...], cases: tuple[Case, ...], engi
 
 
 def _hits(stage: Stage) -> Outcome:
+    find_nginx()  # without it there is nothing to hold hits against
     comparison = _peers(stage, ("forebay", "nginx"), tuple(sorted(BESIDE_NGINX)), "raw")
     return Outcome(judge_hits(comparison), comparison, costs_of(comparison))
 

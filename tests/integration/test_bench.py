@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -61,6 +62,19 @@ async def test_every_byte_that_the_server_sent_is_counted(tmp_path: Path, engine
     assert (tmp_path / "r.png").read_bytes().startswith(PNG)
     assert result.per_gpu.gb_per_s == pytest.approx(result.rates.gb_per_s / 2)
     assert result.machine.cores > 0
+
+
+async def test_the_report_is_one_file_and_says_what_a_request_cost(tmp_path: Path) -> None:
+    async with FakeS3() as fake:
+        more = ["--html", str(tmp_path / "r.html"), "--server-pid", str(os.getpid())]  # the fake is in this process
+        status, result = await bench(fake, tmp_path, *more)
+    assert status == 0
+    assert result.cost is not None
+    assert result.cost.us_per_request > 0
+    assert result.cost.use.client_cpu_s > 0
+    page = (tmp_path / "r.html").read_text()
+    assert "CPU seconds" in page
+    assert "SK" not in result.command.split()
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES.keys() - WHOLE_ONLY))
