@@ -12,6 +12,7 @@ Whoever connects proves the cluster secret and demands the same proof (``handsha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from cache.ports import Members
 from cache.views import Owner
 
 LINKS_MAX: Final = 256
+CLOSE_S: Final = 2.0
 IDLE_MAX: Final = 8
 SPARE_UNITS_MAX: Final = 16
 
@@ -99,9 +101,11 @@ class Pool:
         self._closed = True
         for link in [link for links in self._links.values() for link in links]:
             link.abort()
-        while any(self._links.values()):
-            self._emptied = asyncio.get_running_loop().create_future()
-            await self._emptied
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                while any(self._links.values()):
+                    self._emptied = asyncio.get_running_loop().create_future()
+                    await self._emptied
 
     async def _first_answer(self, link: Link, request: Request) -> Message:
         if self._spare:
