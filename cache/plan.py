@@ -1,7 +1,9 @@
 """Which chunks a read needs, which bytes of each, and by which way to ask for them. Pure arithmetic.
 
 A read of span [start, stop) touches a run of chunks; of the first and the last perhaps only a part. For a chunk that
-the local store lacks, the ring names the owner, and the owner's place decides the way.
+the local store lacks, the ring names the owner, and the owner's place decides the way. A small span far inside a cold
+chunk is worth an exchange of its own beside the fill: the first who touches the chunk so costs upstream one request
+more, whoever comes later rides on the fill; so a chunk costs two at most, and in whole or sequential reads always one.
 """
 
 from __future__ import annotations
@@ -9,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from cache.chunks import Chunk, chunk_of
 from cache.versions import ByteSpan, ObjectVersion
 from cache.views import Owner
+
+FAR_BYTES: Final = 1024 * 1024
+SMALL_PARTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,15 @@ class Step:
 
     chunk: Chunk
     span: ByteSpan
+
+
+def is_glimpse(chunk: Chunk, span: ByteSpan) -> bool:
+    """Whether a read of ``span`` should not wait for the fill of a cold chunk to get there: it is small, and far.
+
+    A span that goes on in the next chunk is a part of a longer read, and waits.
+    """
+    ends_here = span.stop < chunk.length or chunk.span.stop == chunk.version.size
+    return span.start >= FAR_BYTES and span.length * SMALL_PARTS <= chunk.length and ends_here
 
 
 class Way(Enum):

@@ -168,8 +168,11 @@ class PeerHost(Protocol):
         """As Peers.look_up: from the catalog, or from the one question to upstream, which begins the first chunk."""
         ...
 
-    async def serve(self, chunk: Chunk) -> ChunkReader:
-        """The chunk from the store, or from the one fill that is (or now comes) under way."""
+    async def serve(self, chunk: Chunk, span: ByteSpan) -> ChunkReader:
+        """The chunk from the store, or from the one fill that is (or now comes) under way.
+
+        Only the units of ``span`` need ever be ready.
+        """
         ...
 
     def invalidate(self, refs: Sequence[ObjectRef]) -> None:

@@ -45,6 +45,8 @@ class Count(IntEnum):
     CONNECTIONS = 29
     LANE_ANSWERS = 30
     LOOP_LAG_US_MAX = 31
+    GLIMPSES = 32
+    PEER_COPIES = 33
 
 
 class Tally:

@@ -1,30 +1,33 @@
 """The ways to one chunk, nearest first: each pinned to the version, each going on where the last one broke off.
 
 First :meth:`Ways.open`: the local store; else the owner (this worker fills; another worker of the node fills and we
-read along; another node relays verified units). If that fails while the bytes may still be had elsewhere: a fill here
-in the owner's stead; if the disk fails too: a direct stream from upstream that keeps nothing. A fault that no other
-source can mend is raised as it is; what an owner reports of upstream counts as upstream's own word. ``Cache.read``
-calls this for every chunk of a read.
+read along; another node relays verified units, which are kept as a copy when the chunk has crossed before). If that
+fails while the bytes may still be had elsewhere: a fill here in the owner's stead; if the disk fails too: a direct
+stream from upstream that keeps nothing. A fault that no other source can mend is raised as it is; what an owner reports
+of upstream counts as upstream's own word. ``Cache.read`` calls this for every chunk of a read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from cache.chunks import Chunk, placement_of
-from cache.faults import Fault, PeerFault, PeerPassedOn
+from cache.chunks import UNIT_BYTES, Chunk, placement_of
+from cache.faults import DiskFault, Fault, PeerFault, PeerPassedOn
 from cache.pieces import Cause, FilePiece, MemoryPiece, Piece, Source
-from cache.plan import Step, Way, judge_way
+from cache.plan import Step, Way, is_glimpse, judge_way
+from cache.policy.crossings import Crossings
 from cache.ports import Catalog, ChunkReader, Clock, Origin, Peers, Store
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef
 from cache.views import Owner
 
+WAYS_LEFT_AFTER_THE_FIRST: Final = 2
 PIECE_BYTES: Final = 1024 * 1024
+Fetch = Callable[[ByteSpan], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 Waited = Callable[[Cause, float], None]
 CAUSE_OF: Final = {Source.LOCAL: Cause.DISK, Source.PEER: Cause.PEER, Source.UPSTREAM: Cause.UPSTREAM}
 _T = TypeVar("_T")
@@ -43,6 +46,14 @@ class Filling(Protocol):
 
     def ride(self, chunk: Chunk) -> Riding:
         """Join or begin the fill of a chunk."""
+        ...
+
+    def glimpse(self, chunk: Chunk, span: ByteSpan) -> Riding | None:
+        """Begin the fill of a cold chunk, and a ride for this span alone; None: the fill is under way already."""
+        ...
+
+    def copy(self, chunk: Chunk, fetch: Fetch) -> Riding | None:
+        """Begin a copy of another node's chunk, or join it; None: no copy now."""
         ...
 
     async def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Entry:
@@ -79,10 +90,14 @@ class Opened:
 
 
 class Ways:
-    """By which way worker ``me`` comes by a chunk; ``owner_of`` is the ring's look-up in the view in force."""
+    """By which way worker ``me`` comes by a chunk; ``owner_of`` is the ring's look-up in the view in force.
 
-    def __init__(self, ports: Ports, *, me: Owner, owner_of: Callable[[int], Owner]) -> None:
+    ``crossings`` decides which chunks of other nodes are copied.
+    """
+
+    def __init__(self, ports: Ports, crossings: Crossings, *, me: Owner, owner_of: Callable[[int], Owner]) -> None:
         self._ports = ports
+        self._crossings = crossings
         self._me = me
         self._owner_of = owner_of
 
@@ -93,28 +108,54 @@ class Ways:
         owner, peers = self._owner_of(step.chunk.placement), self._ports.peers
         way = judge_way(owner, self._me)
         if way is Way.FILL or peers is None:
-            return Opened(Source.UPSTREAM, await self._ride(step.chunk))
-        if way is Way.ALONG:
+            return Opened(Source.UPSTREAM, await self._ride(step.chunk, step.span))
+        far = is_glimpse(step.chunk, step.span)
+        if way is Way.ALONG and not far:
             return Opened(Source.UPSTREAM, await peers.along(owner, step.chunk))
+        copy = self._copy(peers, owner, step) if way is Way.RELAY else None
+        if copy is not None and not far:
+            await copy.opened()
+            return Opened(Source.PEER, copy)
+        return await self._relay(peers, owner, step)
+
+    async def _relay(self, peers: Peers, owner: Owner, step: Step) -> Opened:
         stack = AsyncExitStack()
         units = await stack.enter_async_context(peers.relay(owner, step.chunk, step.span))
         self._ports.tally.add(Count.PEER_RELAYS)
         return Opened(Source.PEER, units=units, stack=stack)
+
+    def _copy(self, peers: Peers, owner: Owner, step: Step) -> Riding | None:
+        """A copy of the chunk, on its way here, if it has crossed often enough."""
+        if not self._crossings.admits(step.chunk.id, step.span.length, step.chunk.length):
+            return None
+
+        @asynccontextmanager
+        async def fetch(span: ByteSpan) -> AsyncGenerator[AsyncIterator[bytes], None]:
+            async with peers.relay(owner, step.chunk, span) as units:
+                yield (bytes(unit) async for unit in units)
+
+        return self._ports.fills.copy(step.chunk, fetch)
 
     def beginner(self, ref: ObjectRef) -> Owner | None:
         """The other worker that owns the key's first chunk, whatever its version; None: it is this one."""
         owner = self._owner_of(placement_of(ref, 0))
         return None if owner == self._me or self._ports.peers is None else owner
 
-    async def serve(self, chunk: Chunk) -> ChunkReader:
-        """The chunk for a peer that takes us for its owner: from the store, or from the one fill of it."""
-        return self._stored(chunk, Count.CHUNK_HITS_PEER) or await self._ride(chunk)
+    async def serve(self, chunk: Chunk, span: ByteSpan) -> ChunkReader:
+        """The chunk for a peer that takes us for its owner and wants ``span`` of it, in whole units.
+
+        From the store, or from the one fill of it.
+        """
+        start, stop = span.start // UNIT_BYTES * UNIT_BYTES, -(-span.stop // UNIT_BYTES) * UNIT_BYTES
+        units = ByteSpan(start, min(stop, chunk.length))
+        return self._stored(chunk, Count.CHUNK_HITS_PEER) or await self._ride(chunk, units)
 
     async def pieces(self, step: Step, opening: asyncio.Task[Opened], waited: Waited) -> AsyncGenerator[Piece, None]:
         """One chunk's part of a read, from the nearest source that can give it."""
         position = step.span.start
-        ways = (lambda _: self._as_opened(step, opening, waited), self._in_its_stead(waited), self._direct(waited))
-        for number, way in enumerate(ways, start=1):
+        ways = [lambda _: self._as_opened(step, opening, waited), self._in_its_stead(waited), self._direct(waited)]
+        while True:
+            way = ways.pop(0)
             try:
                 async with aclosing(way(Step(step.chunk, ByteSpan(position, step.span.stop)))) as pieces:
                     async for piece in pieces:
@@ -123,9 +164,11 @@ class Ways:
             except PeerPassedOn as fault:
                 raise fault.cause from fault
             except Fault as fault:
-                if not fault.another_source_may_help or number == len(ways):
+                if not fault.another_source_may_help or not ways:
                     raise
                 self._ports.tally.add(Count.PEER_ERRORS if isinstance(fault, PeerFault) else Count.DISK_ERRORS)
+                if isinstance(fault, DiskFault) and len(ways) == WAYS_LEFT_AFTER_THE_FIRST:
+                    ways[:0] = self._without_disk(step, waited)
             else:
                 return
 
@@ -147,11 +190,24 @@ class Ways:
         finally:
             await opened.aclose()
 
+    def _without_disk(self, step: Step, waited: Waited) -> list[Callable[[Step], AsyncGenerator[Piece, None]]]:
+        """Our own copy failed: another node that owns the chunk still has it."""
+        peers, owner = self._ports.peers, self._owner_of(step.chunk.placement)
+        if peers is None or judge_way(owner, self._me) is not Way.RELAY:
+            return []
+
+        async def pieces(step: Step) -> AsyncGenerator[Piece, None]:
+            opening = asyncio.create_task(self._relay(peers, owner, step))
+            async for piece in self._as_opened(step, opening, waited):
+                yield piece
+
+        return [pieces]
+
     def _in_its_stead(self, waited: Waited) -> Callable[[Step], AsyncGenerator[Piece, None]]:
         """The owner failed us: fill the chunk here (it may also have come into the store meanwhile)."""
 
         async def pieces(step: Step) -> AsyncGenerator[Piece, None]:
-            reader = self._ports.store.find(step.chunk) or await self._ride(step.chunk)
+            reader = self._ports.store.find(step.chunk) or await self._ride(step.chunk, step.span)
             async for piece in self._from_file(reader, step.span, Source.UPSTREAM, waited):
                 yield piece
 
@@ -177,8 +233,9 @@ class Ways:
             self._ports.store.touch(chunk)
         return reader
 
-    async def _ride(self, chunk: Chunk) -> ChunkReader:
-        riding = self._ports.fills.ride(chunk)
+    async def _ride(self, chunk: Chunk, span: ByteSpan) -> ChunkReader:
+        glimpse = self._ports.fills.glimpse(chunk, span) if is_glimpse(chunk, span) else None
+        riding = glimpse or self._ports.fills.ride(chunk)
         await riding.opened()
         return riding
 

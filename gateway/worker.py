@@ -35,6 +35,7 @@ from cache.members.leases import HeldLeases
 from cache.members.static import StaticMembers
 from cache.peers.client import PeersClient, Trust
 from cache.peers.server import PeerServer
+from cache.policy.crossings import Crossings
 from cache.ports import ChunkReader
 from cache.ring import Ring
 from cache.store.catalog import LmdbCatalog
@@ -42,7 +43,7 @@ from cache.store.environment import open_environment
 from cache.store.files import FileStore
 from cache.store.mapped import Tokens
 from cache.tally import Count, Tally
-from cache.versions import Entry, ObjectRef
+from cache.versions import ByteSpan, Entry, ObjectRef
 from cache.views import Owner
 from cache.ways import Ports, Ways
 from gateway.admission import Admission, Admitted
@@ -63,6 +64,7 @@ from gateway.upstream import Upstream
 SWEEP_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
 FILES_RESERVED: Final = 512
+COPIES_WINDOW_PARTS: Final = 4
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -97,10 +99,10 @@ class Host:
         """What the key holds; its first chunk is here or on its way then."""
         return await self._lookups.look_up(ref, checksums=checksums, age_max_s=age_max_s)
 
-    async def serve(self, chunk: Chunk) -> ChunkReader:
+    async def serve(self, chunk: Chunk, span: ByteSpan) -> ChunkReader:
         """The chunk from the store or from its one fill."""
         self._lookups.serving(chunk)
-        return await self._ways.serve(chunk)
+        return await self._ways.serve(chunk, span)
 
     def invalidate(self, refs: Sequence[ObjectRef]) -> None:
         """Forget what this node knew of these keys."""
@@ -185,7 +187,7 @@ class Worker:
         cache = self._settings.cache
         ring = Ring(self._members.current())
         ports = Ports(upstream, self._store, self._catalog, self._fills, self._clock, self._meter.tally, self._peers)
-        ways = Ways(ports, me=self._me, owner_of=ring.owner)
+        ways = Ways(ports, Crossings(cache.quota // COPIES_WINDOW_PARTS), me=self._me, owner_of=ring.owner)
         rules = [FreshnessRule(rule.bucket, rule.prefix, rule.mode, rule.ttl_s) for rule in self._settings.freshness]
         lookups = Lookups(
             ports, ways, Freshness(rules), chunk_bytes=cache.chunk_size, stale_if_error_s=cache.stale_if_error_s

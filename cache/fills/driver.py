@@ -4,6 +4,8 @@ At most one fill per chunk is under way in this worker, and the ring sends every
 there is at most one in the cluster. Riders (local reads, peers) share it: they read the growing file through its
 descriptor and wait on ``reached``. A rider that leaves ends only its own wait; the fill goes on, and the chunk is warm
 for the next reader. At most ``fills_max`` fills are active; the others queue, at most ``QUEUED_MAX`` of them.
+Beside fills, and bounded apart, go a small span far inside a cold chunk (``glimpse``: the first who asks does not wait
+for what lies before it) and a chunk of another node of which a copy is kept (``copy``).
 A question about a key nothing is known of (``begin``) is a fill too: its answer says what the key holds and brings the
 first chunk. File work happens in the executor; between reading state and changing it there is no ``await``.
 """
@@ -70,9 +72,10 @@ class Fills:
         """
         if chunk.id in self._rides or self._beside.used >= self._beside.limit:
             return None
-        self._tally.add(Count.GLIMPSES)
+        self._expect_room()
         ride = Ride(chunk, self._from_upstream(chunk), span)
         self._start_beside(self._glimpse(ride), f"glimpse {chunk.id.hex()}", ride)
+        self._tally.add(Count.GLIMPSES)
         self.ride(chunk)
         return ride
 

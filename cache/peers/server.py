@@ -216,7 +216,7 @@ class PeerServer:
             return
         self._chunks += 1
         try:
-            reader = await self._patiently(link, self._host.serve(chunk))
+            reader = await self._patiently(link, self._host.serve(chunk, span))
             if ask.same_node:
                 await self._report_progress(link, reader)
             else:

@@ -124,7 +124,7 @@ class ScriptedHost:
             raise self.fault
         return Entry(CHUNK.version, (("etag", CHUNK.version.etag),), -0.5, 0, partial=not checksums)
 
-    async def serve(self, chunk: Chunk) -> ChunkReader:
+    async def serve(self, chunk: Chunk, span: ByteSpan) -> ChunkReader:
         self.served.append(chunk)
         self.asked.set()
         await self.gate.wait()

@@ -14,6 +14,7 @@ from cache.fills.driver import Fills
 from cache.freshness import Freshness, FreshnessRule
 from cache.lookups import Lookups
 from cache.pieces import Cause, FilePiece
+from cache.policy.crossings import Crossings
 from cache.tally import Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Owner
@@ -138,7 +139,7 @@ async def kit():
         def owner_of(placement: int) -> Owner:
             return owners.get(index_of.get(placement, -1), ME)
 
-        ways = Ways(ports, me=ME, owner_of=owner_of)
+        ways = Ways(ports, Crossings(8 * CHUNK_BYTES), me=ME, owner_of=owner_of)
         rules = Freshness([FreshnessRule(bucket="b", ttl_s=5.0)])
         lookups = Lookups(ports, ways, rules, chunk_bytes=CHUNK_BYTES)
         cache = Cache(ports, ways, lookups=lookups, chunk_bytes=CHUNK_BYTES, readahead_chunks=4)

@@ -1,7 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.plan import Way, judge_way, plan_steps
+from cache.chunks import Chunk
+from cache.plan import Way, is_glimpse, judge_way, plan_steps
 from cache.versions import ByteSpan, ObjectVersion
 from cache.views import Owner
 
@@ -24,3 +26,23 @@ def test_ways():
     assert judge_way(Owner("n1", 0), me) is Way.FILL
     assert judge_way(Owner("n1", 1), me) is Way.ALONG
     assert judge_way(Owner("n2", 0), me) is Way.RELAY
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("index", "start", "stop", "is_one"),
+    [
+        (0, 0, 1000, False),
+        (0, MIB - 1, MIB + 1000, False),
+        (0, MIB, MIB + 1000, True),
+        (0, 2 * MIB, 4 * MIB, True),
+        (0, 2 * MIB, 4 * MIB + 1, False),
+        (0, 7 * MIB, 8 * MIB, False),  # it goes on in the next chunk
+        (1, 3 * MIB, 4 * MIB, True),  # the object ends there
+    ],
+)
+def test_small_and_far(index, start, stop, is_one):
+    chunk = Chunk(ObjectVersion("o", "b", "k", '"e"', 12 * MIB), 8 * MIB, index)
+    assert is_glimpse(chunk, ByteSpan(start, stop)) == is_one

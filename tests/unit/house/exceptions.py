@@ -7,6 +7,8 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "cache/lookups.py": "shares questions that are under way",
     "cache/ways.py": "awaits the ports that a step names",
     "cache/fills/driver.py": "acts for the machines",
+    "cache/fills/ride.py": "riders wait",
+    "cache/fills/scratch.py": "memory with a descriptor",
     "cache/store/catalog.py": "LMDB",
     "cache/store/chunk_files.py": "names of files",
     "cache/store/environment.py": "opens LMDB, and tries in a process of its own whether it can be opened",
