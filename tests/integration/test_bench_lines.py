@@ -25,8 +25,8 @@ def test_a_crowd_costs_one_get_per_chunk(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_after_restarts_nothing_reaches_the_upstream(tmp_path: Path) -> None:
-    assert run(tmp_path, "restart")["reads that reached the upstream after restarts"] == 0
+def test_after_a_clean_restart_nothing_reaches_the_upstream(tmp_path: Path) -> None:
+    assert run(tmp_path, "restart")["reads that reached the upstream after clean restarts"] == 0
 
 
 @pytest.mark.heavy

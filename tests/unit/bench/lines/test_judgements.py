@@ -42,8 +42,8 @@ def test_forwarding() -> None:
 
 
 def test_restarts() -> None:
-    assert met(judge_restart(RestartFigures(100_000, [0.9, 5.0, 0.8], [1.9], 0))) == [True] * 3
-    assert met(judge_restart(RestartFigures(100_000, [1.1], [2.1], 1))) == [False] * 3
+    assert met(judge_restart(RestartFigures(100_000, 21, [0.9, 5.0, 0.8], [1.9], [0, 0, 0], [3]))) == [True] * 3
+    assert met(judge_restart(RestartFigures(100_000, 21, [1.1], [2.1], [1], [3]))) == [False] * 3
 
 
 @pytest.mark.parametrize(("cpu_s", "holds"), [(1.09, True), (0.91, True), (1.11, False), (0.89, False)])
