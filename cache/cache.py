@@ -21,6 +21,7 @@ from cache.lookups import Lookups
 from cache.pieces import FilePiece, Piece, Source
 from cache.plan import Step, plan_steps
 from cache.readahead import Window
+from cache.staging import Staging
 from cache.tally import Count
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.ways import Opened, Ports, Waited, Ways
@@ -50,6 +51,8 @@ class Cache:
         self._chunk_bytes = chunk_bytes
         self._readahead_chunks = readahead_chunks
         self._ahead = Budget("readahead_chunks", AHEAD_CHUNKS_MAX)
+        self._staging = Staging(ways, chunk_bytes)
+        self.stage = self._staging.begin
 
     async def entry(self, ref: ObjectRef, *, start: int | None = None, checksums: bool = False) -> Entry:
         """As :meth:`cache.lookups.Lookups.entry`: asks upstream if need be. Raises upstream's fault."""
@@ -128,11 +131,16 @@ class Cache:
         self._ports.catalog.invalidate(refs)
         self._ports.tally.add(Count.INVALIDATIONS, len(refs))
 
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        await self._staging.close()
+
     def check(self) -> Iterator[str]:
         """What is wrong, one line each; silent when nobody reads."""
         if self._ahead.used:
             yield f"{self._ahead.used} chunks count as asked for ahead"
         yield from self._ahead.check()
+        yield from self._staging.check()
 
 
 async def _let_go(opening: asyncio.Task[Opened]) -> None:

@@ -50,6 +50,8 @@ class Reads:
             answer.body = self._cache.held(entry.version, span)
             if answer.body is None:
                 return None
+        elif span is not None and _stages(request):
+            self._cache.stage(entry.version)
         return answer
 
     def judge(self, request: S3Request, entry: Entry) -> tuple[Answer, ByteSpan | None]:
@@ -113,6 +115,8 @@ class Reads:
             first = await anext(pieces)
             answer.source = first.source
             answer.body = _body(first, pieces)
+        elif span is not None and _stages(request):
+            self._cache.stage(entry.version)
         return answer
 
 
@@ -131,6 +135,11 @@ def _whole(version: ObjectVersion) -> ByteSpan | None:
 def _cacheable(request: S3Request, entry: Entry) -> bool:
     """Whether an ETag pins the version. A part by number needs upstream's knowledge of the parts."""
     return bool(entry.version.etag) and "partNumber" not in request.query
+
+
+def _stages(request: S3Request) -> bool:
+    """Whether the request is LOTA's sign that the whole object will be read: a HEAD of the first byte."""
+    return request.method == "HEAD" and request.headers.get("range") == "bytes=0-0"
 
 
 def _beginning(request: S3Request) -> int | None:

@@ -233,6 +233,7 @@ class Worker:
             sweeping.cancel()
             await asyncio.gather(sweeping, return_exceptions=True)
             await gateway.shutdown(0.1)
+            await self._cache.close()
             await self._peers.close()
             await self._peer_server.close()
             await self._fills.close()

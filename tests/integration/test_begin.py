@@ -181,3 +181,15 @@ async def test_what_is_not_read_from_its_beginning_costs_a_head(worker: RunningW
     assert spans(worker, "large")[0] == ("HEAD", None)
     await ask(worker, "GET", "/data/small", if_none_match="*")
     assert spans(worker, "small") == [("HEAD", None)]
+
+
+async def test_a_head_of_the_first_byte_brings_the_whole_object_in(worker: RunningWorker) -> None:
+    plain = await ask(worker, "HEAD", "/data/large", range="bytes=0-1")
+    assert spans(worker, "large") == [("HEAD", None)]
+    answer = await ask(worker, "HEAD", "/data/large", range="bytes=0-0")
+    assert (plain[:12], answer[:12]) == (b"HTTP/1.1 206", b"HTTP/1.1 206")
+    await worker.worker._cache._staging.settled()
+    await worker.worker._fills.settled()
+    assert len(spans(worker, "large")) == 1 + 4
+    await ask(worker, "GET", "/data/large")
+    assert len(spans(worker, "large")) == 1 + 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in the house of DESIGN.md)
     "cache/cache.py": "the read page awaits its ports",
     "cache/lookups.py": "shares questions that are under way",
+    "cache/staging.py": "brings objects in beside everything else",
     "cache/ways.py": "awaits the ports that a step names",
     "cache/fills/driver.py": "acts for the machines",
     "cache/fills/ride.py": "riders wait",
