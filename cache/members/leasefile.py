@@ -1,11 +1,12 @@
-"""The grants of one node, in a small file that its workers share: what one grants, another's write must wait for.
+"""The leases of one node, in a small file that its workers share: what one grants, another's write must wait for.
 
-One record per member, found by the hash of its id; the rules are in ``leases``. Every look and every change happens
-under an exclusive ``flock`` on the worker's own descriptor, for microseconds, so a grant and a missed invalidation in
-two workers have an order. The file belongs to this boot (the run directory): when it is new, every standing is new.
-Opening it counts as a grant to everybody, see ``leases``. Times are of the machine's monotonic clock, which its
-processes share. A file of another layout is begun anew. The file has all its blocks before it is mapped: a write to a
-hole on a full disk would kill the process.
+What the node heard of the others lies there too, so that it distrusts once and not once per worker. One record per
+member, found by the hash of its id; the rules are in ``leases``. Every look and every change happens under an exclusive
+``flock`` on the process's own descriptor, for microseconds, so a grant and a missed invalidation in two workers have an
+order. The file belongs to this boot (the run directory): when it is new, every standing is new. Opening it counts as a
+grant to everybody, see ``leases``. Times are of the machine's monotonic clock, which its processes share. A file of
+another layout is begun anew. The file has all its blocks before it is mapped: a write to a hole on a full disk would
+kill the process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from cache.faults import DiskFailed
-from cache.members.leases import Grant, judge_ask, judge_miss, may_forgo
+from cache.members.leases import Grant, Mourning, judge_ask, judge_miss, may_forgo
 from cache.ports import Clock
 
 MEMBERS_MAX: Final = 1024
@@ -29,7 +30,8 @@ _MAGIC: Final = 0x466F72656C656131  # layout number one
 _WORDS: Final = 8  # per record, and of the header
 _BYTES: Final = 8 * _WORDS * (MEMBERS_MAX + 1)
 _OPENED_AT: Final = 1  # word of the header
-_ID, _GRANTED_AT, _STANDING, _GRANTED_STANDING, _OBEYED = range(5)  # words of a record
+# The words of a record: who, what this node granted to it, what this node heard of it.
+_ID, _GRANTED_AT, _STANDING, _GRANTED_STANDING, _OBEYED, _HEARD_AT, _REFUSED_AT, _DISTRUSTED_AT = range(_WORDS)
 
 
 class LeaseTable:
@@ -98,6 +100,32 @@ class LeaseTable:
         with self._locked():
             self._words[self._record(node_id) + _OBEYED] = standing
 
+    def heard(self, node_id: str) -> None:
+        """The member itself just granted a lease to a worker of this node."""
+        with self._locked():
+            self._times[self._record(node_id) + _HEARD_AT] = self._clock.monotonic()
+
+    def must_distrust(self, node_id: str) -> bool:
+        """Every port of the member refused: whether this node must distrust everything now."""
+        with self._locked():
+            mourning = self._mourning(self._record(node_id))
+        return mourning.must_distrust(now=self._clock.monotonic(), lease_s=self.lease_s)
+
+    def distrusted(self, node_id: str, *, asked_at: float) -> None:
+        """This node has distrusted everything after a refusal that was asked for at ``asked_at`` (monotonic s)."""
+        with self._locked():
+            at = self._record(node_id)
+            mourning = self._mourning(at).distrusted(asked_at=asked_at)
+            self._times[at + _REFUSED_AT] = mourning.refused_at
+            self._times[at + _DISTRUSTED_AT] = mourning.distrusted_at
+
+    def renew_standings(self) -> None:
+        """Every member must distrust everything before its next lease: writes may have been lost with a process."""
+        with self._locked():
+            for at in range(_WORDS, _WORDS * (MEMBERS_MAX + 1), _WORDS):
+                if self._words[at]:
+                    self._words[at + _STANDING] = _fresh()
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -120,6 +148,9 @@ class LeaseTable:
 
     def _grant(self, at: int) -> Grant:
         return Grant(self._times[at + _GRANTED_AT], self._words[at + _STANDING], self._words[at + _GRANTED_STANDING])
+
+    def _mourning(self, at: int) -> Mourning:
+        return Mourning(self._times[at + _HEARD_AT], self._times[at + _REFUSED_AT], self._times[at + _DISTRUSTED_AT])
 
     def _put(self, at: int, grant: Grant) -> None:
         self._times[at + _GRANTED_AT] = grant.granted_at

@@ -14,9 +14,12 @@ just started has quoted nothing and must distrust first; and a granter that lost
 A member all of whose ports refuse connections is dead: it holds nothing and is not waited for. Its refusal is as good
 as a lease counted from the asking, because a process that starts later counts its own start as a grant to everyone
 (``opened_at``): should it fail to tell somebody, it waits a whole lease. But before it died it may have given up
-telling *us*: so a refusal only prolongs a lease that still ``holds``; after a gap the node must distrust everything
-first. A node must listen for peers before it takes writes. Sans-IO: the grants of a node are kept by ``leasefile``;
-what a worker holds is here.
+telling *us*, or have died between upstream's commit and the telling. So the first refusal after a lease that the member
+itself granted, and any after a gap, makes the node distrust everything; it does so once more a lease later, for a write
+that was still on its way to upstream. All other refusals only prolong (:class:`Mourning`, shared by a node's workers).
+Of a node that lives on after one of its workers was killed nobody is refused: it renews every standing. A node must
+listen for peers before it takes writes. Sans-IO: what concerns a node is kept by ``leasefile``, what a worker holds is
+here.
 """
 
 from __future__ import annotations
@@ -61,6 +64,32 @@ def judge_miss(
 def may_forgo(grant: Grant, *, now: float, opened_at: float, lease_s: float) -> bool:
     """Whether the member need not be told at all: it is suspended and its last lease is over."""
     return grant.suspended and now >= max(grant.granted_at, opened_at) + lease_s
+
+
+@dataclass(frozen=True, slots=True)
+class Mourning:
+    """What this node heard of one member (monotonic s; 0.0: never).
+
+    ``heard_at``: the last lease that the member granted to any worker came in. ``refused_at``: the first refusal since
+    was asked for; ``distrusted_at``: the last one that made the node distrust everything was.
+    """
+
+    heard_at: float = 0.0
+    refused_at: float = 0.0
+    distrusted_at: float = 0.0
+
+    @property
+    def first(self) -> bool:
+        """Whether no refusal since the last granted lease has made the node distrust."""
+        return self.refused_at <= self.heard_at
+
+    def must_distrust(self, *, now: float, lease_s: float) -> bool:
+        """Whether one more refusal, just received, makes the node distrust everything."""
+        return self.first or self.distrusted_at < self.refused_at + lease_s <= now
+
+    def distrusted(self, *, asked_at: float) -> Mourning:
+        """It did, for a refusal asked for at ``asked_at``. A lease that came in after that still counts as heard."""
+        return replace(self, refused_at=asked_at if self.first else self.refused_at, distrusted_at=asked_at)
 
 
 class HeldLeases:

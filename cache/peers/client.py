@@ -19,7 +19,7 @@ from cache.peers.along import Find, open_along
 from cache.peers.blame import fault_of
 from cache.peers.breaker import Breaker
 from cache.peers.frames import AskStatus, Failed, Found, LookUp, Status
-from cache.peers.leasing import Grants, Held, Herald, LeaseKeeper
+from cache.peers.leasing import Held, Herald, LeaseKeeper, Ledger
 from cache.peers.pool import Patience, Pool
 from cache.peers.reaching import reach
 from cache.peers.relay import Relay, ended_by, next_answer
@@ -31,9 +31,9 @@ from cache.views import Owner
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What leases work with: those granted by this node, those held by this worker, and how the node distrusts all."""
+    """What leases work with: what this node granted and heard, what this worker holds, how the node distrusts all."""
 
-    grants: Grants
+    grants: Ledger
     held: Held
     distrust: Callable[[], None]
     lease_s: float = 5.0
@@ -65,7 +65,7 @@ class PeersClient:
             pool=self._pool,
             members=members,
             me=worker,
-            grants=trust.grants,
+            standings=trust.grants,
             held=trust.held,
             distrust=trust.distrust,
             clock=clock,

@@ -1,8 +1,9 @@
 """Keeping leases and telling of writes: the two sides of the promise that no node serves an older version.
 
-The rules are ``cache.members.leases``; they come in as two narrow protocols, so that this floor does not know where
-grants are kept. A :class:`LeaseKeeper` owns one task per other member, which asks for a renewal every quarter of a
-lease and, when the answer names a new standing, distrusts everything before it asks again with that standing.
+The rules are ``cache.members.leases``; they come in as narrow protocols, so that this floor does not know where grants
+are kept. A :class:`LeaseKeeper` owns one task per other member, which asks for a renewal every quarter of a
+lease and, when the answer names a new standing, distrusts everything before it asks again with that standing. It
+distrusts too when a member turns out to be dead.
 :class:`Herald` tells all members of an invalidation, in parallel, and returns when each has obeyed or can no longer
 hold an old entry.
 """
@@ -43,6 +44,10 @@ class Grants(Protocol):
         """The member could not be told: until when (monotonic seconds) the write must wait."""
         ...
 
+
+class Standings(Protocol):
+    """What this node heard of the other members, shared by its workers; kept there too."""
+
     def obeyed(self, node_id: str) -> int:
         """The standing at that member since which this node has distrusted what it knew."""
         ...
@@ -50,6 +55,22 @@ class Grants(Protocol):
     def obey(self, node_id: str, standing: int) -> None:
         """This node has distrusted everything after it learned ``standing``."""
         ...
+
+    def heard(self, node_id: str) -> None:
+        """The member itself just granted a lease."""
+        ...
+
+    def must_distrust(self, node_id: str) -> bool:
+        """Every port of the member refused: whether this node must distrust everything now."""
+        ...
+
+    def distrusted(self, node_id: str, *, asked_at: float) -> None:
+        """This node has distrusted everything after a refusal that was asked for at ``asked_at``."""
+        ...
+
+
+class Ledger(Grants, Standings, Protocol):
+    """Both in one."""
 
 
 class Held(Protocol):
@@ -81,14 +102,14 @@ class LeaseKeeper:
         pool: Pool,
         members: Members,
         me: tuple[str, int],
-        grants: Grants,
+        standings: Standings,
         held: Held,
         distrust: Callable[[], None],
         clock: Clock,
         lease_s: float,
     ) -> None:
         self._pool, self._members, self._me = pool, members, me
-        self._grants, self._held, self._distrust = grants, held, distrust
+        self._standings, self._held, self._distrust = standings, held, distrust
         self._clock, self._lease_s = clock, lease_s
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unwatch: Callable[[], None] | None = None
@@ -133,20 +154,27 @@ class LeaseKeeper:
     async def _renew(self, node: Node) -> None:
         asked_at = self._clock.monotonic()
         try:
-            lease = await self._ask(node, standing := self._grants.obeyed(node.id))
+            lease = await self._ask(node, standing := self._standings.obeyed(node.id))
             if lease.standing != standing:
                 self._distrust()
-                self._grants.obey(node.id, lease.standing)
+                self._standings.obey(node.id, lease.standing)
                 asked_at = self._clock.monotonic()
                 lease = await self._ask(node, lease.standing)
         except NobodyListens:
-            if not self._held.holds(node.id, self._clock.monotonic()):
-                self._distrust()  # it may have given up telling us before it died
-            self._held.renewed(node.id, asked_at=asked_at, seconds=self._lease_s)  # dead: as good as a lease
+            self._outlive(node.id, asked_at)
         except PeerFault as fault:
             _log.debug("no lease of node %s: %s", node.id, fault)
         else:
+            if lease.seconds > 0:
+                self._standings.heard(node.id)
             self._held.renewed(node.id, asked_at=asked_at, seconds=min(lease.seconds, self._lease_s))
+
+    def _outlive(self, node_id: str, asked_at: float) -> None:
+        """The member is dead: as good as a lease, but it may have given up telling us, or have died in mid-write."""
+        if not self._held.holds(node_id, self._clock.monotonic()) or self._standings.must_distrust(node_id):
+            self._distrust()
+            self._standings.distrusted(node_id, asked_at=asked_at)
+        self._held.renewed(node_id, asked_at=asked_at, seconds=self._lease_s)
 
     async def _ask(self, node: Node, standing: int) -> Lease:
         answer = await reach(

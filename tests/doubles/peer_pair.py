@@ -164,7 +164,7 @@ class PeerPair:
         self.tables: list[LeaseTable] = []
 
     def table(self, name: str, lease_s: float) -> LeaseTable:
-        self.tables.append(LeaseTable(str(self.path / name), lease_s=lease_s, clock=MonotonicClock()))
+        self.tables.append(LeaseTable(str(self.path / name), lease_s=lease_s, clock=self.clock))
         return self.tables[-1]
 
     def members_with(self, port: int, *, workers: int = 1) -> StaticMembers:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cache.versions import ObjectRef
+from cache.views import Owner
 from tests.doubles.peer_pair import FakeClock, PeerPair, nothing, raw_server
 
 
@@ -57,7 +58,7 @@ async def test_a_dead_member_is_neither_waited_for_nor_needed(tmp_path: Path) ->
     await cluster.close()
 
 
-async def test_a_refusal_prolongs_a_lease_but_after_a_gap_the_node_distrusts_first(tmp_path: Path) -> None:
+async def test_the_first_refusal_and_one_after_a_gap_make_the_node_distrust_and_others_prolong(tmp_path: Path) -> None:
     cluster = PeerPair(tmp_path)
     cluster.clock = clock = FakeClock()
     client = cluster.connect(cluster.members_with(await cluster.serve()), lease_s=5.0)
@@ -65,16 +66,37 @@ async def test_a_refusal_prolongs_a_lease_but_after_a_gap_the_node_distrusts_fir
     await client._keeper._renew(owner)
     assert cluster.distrusted == 1
     await cluster.server.close()
-    clock.now += 4.0
-    await client._keeper._renew(owner)  # refused, while the lease holds
-    clock.now += 4.0
-    assert client.trusted()
-    assert cluster.distrusted == 1
-    clock.now += 4.0
+    for passed_s, distrusted in [(1.0, 2), (1.0, 2), (3.0, 2), (1.0, 3), (1.0, 3), (4.9, 3)]:
+        clock.now += passed_s
+        assert client.trusted()
+        await client._keeper._renew(owner)  # refused: it died, perhaps in mid-write; once more a lease later
+        assert cluster.distrusted == distrusted
+    clock.now += 5.0
     assert not client.trusted()
     await client._keeper._renew(owner)  # refused, after a gap: it may have given up telling us, then died
-    assert cluster.distrusted == 2
+    assert cluster.distrusted == 4
     assert client.trusted()
+    await cluster.close()
+
+
+async def test_a_death_is_noticed_once_by_the_workers_of_a_node_and_again_after_a_new_lease(tmp_path: Path) -> None:
+    cluster = PeerPair(tmp_path)
+    port = await cluster.serve()
+    one = cluster.connect(cluster.members_with(port))
+    other = cluster.connect(cluster.members_with(port), me=Owner("reader", 1))
+    owner = cluster.members.current().nodes[0]
+    await one._keeper._renew(owner)
+    await other._keeper._renew(owner)
+    assert cluster.distrusted == 1
+    for deaths in (1, 2):
+        await cluster.server.close()
+        await one._keeper._renew(owner)
+        await other._keeper._renew(owner)
+        assert cluster.distrusted == 1 + deaths
+        await cluster.serve(port=port)
+        await other._keeper._renew(owner)
+        assert cluster.distrusted == 1 + deaths
+    await one.close()
     await cluster.close()
 
 

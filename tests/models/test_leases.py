@@ -1,7 +1,8 @@
-"""No node serves an older version after a write has returned: a writer and a reader in every order of events.
+"""No node serves an older version after a write has returned, or for long after its writer died in mid-write.
 
-The real rules (the grants file, the held leases) under random delays, losses, hangs, crashes and restarts; only the
-messages are played. Member ``m`` reads, node ``w`` writes; the model knows which writes have returned.
+A writer and a reader in every order of events: the real rules (the files of both nodes, the held leases) under random
+delays, losses, hangs, crashes and restarts; only the messages are played. Member ``m`` reads, node ``w`` writes; the
+model knows which writes have returned, and which were lost with their writer.
 """
 
 from __future__ import annotations
@@ -60,7 +61,12 @@ class Leases(RuleBasedStateMachine):
         self.writes: list[Write] = []
         self.reader_lives = True
         self.held = HeldLeases(["w"])
-        self.obeyed = 0
+        self.mine = LeaseTable(f"{self.directory.name}/mine", lease_s=LEASE_S, clock=self.clock)
+        self.heard_at, self.heard_last = 0.0, False
+        self.refusals: list[float] = []
+        self.died_at, self.died_known = float("-inf"), False
+        self.unclean = False
+        self.lost, self.lost_until = 0, 0.0
         self.entry: int | None = None
         self.token = 0
         self.fetches: list[tuple[int, int]] = []
@@ -71,6 +77,8 @@ class Leases(RuleBasedStateMachine):
     def teardown(self) -> None:
         if getattr(self, "table", None) is not None:
             self.writer_dies()
+        if hasattr(self, "mine"):
+            self.mine.close()
         if hasattr(self, "directory"):
             self.directory.cleanup()
 
@@ -99,11 +107,20 @@ class Leases(RuleBasedStateMachine):
     @rule()
     def reader_asks_for_a_lease(self) -> None:
         if self.table is None:  # refused: dead
-            if not self.held.holds("w", self.clock.now):
-                self.forget()
-            self.held.renewed("w", asked_at=self.clock.now, seconds=LEASE_S)
+            self.refusals.append(self.clock.now)
         else:
-            self.asks.append(Ask(self.clock.now, self.obeyed))
+            self.asks.append(Ask(self.clock.now, self.mine.obeyed("w")))
+
+    @precondition(lambda self: self.refusals)
+    @rule()
+    def reader_hears_the_refusal(self) -> None:
+        asked_at = self.refusals.pop(0)
+        if asked_at > self.heard_at:
+            self.heard_last = False
+        if not self.held.holds("w", self.clock.now) or self.mine.must_distrust("w"):
+            self.forget()
+            self.mine.distrusted("w", asked_at=asked_at)
+        self.held.renewed("w", asked_at=asked_at, seconds=LEASE_S)
 
     @precondition(lambda self: self.asks and self.table is not None)
     @rule()
@@ -120,7 +137,10 @@ class Leases(RuleBasedStateMachine):
             return
         if reply.standing != reply.ask.quoted:
             self.forget()
-            self.obeyed = reply.standing
+            self.mine.obey("w", reply.standing)
+        if reply.seconds:
+            self.mine.heard("w")
+            self.heard_at, self.heard_last = self.clock.now, True
         self.held.renewed("w", asked_at=reply.ask.asked_at, seconds=reply.seconds)
 
     @precondition(lambda self: self.reader_lives)
@@ -128,7 +148,7 @@ class Leases(RuleBasedStateMachine):
     def reader_dies(self) -> None:
         self.reader_lives = False
         self.held = HeldLeases(["w"])
-        self.asks, self.replies, self.fetches = [], [], []
+        self.asks, self.replies, self.fetches, self.refusals = [], [], [], []
 
     @precondition(lambda self: not self.reader_lives)
     @rule()
@@ -167,9 +187,36 @@ class Leases(RuleBasedStateMachine):
     @precondition(lambda self: self.table is not None)
     @rule()
     def writer_dies(self) -> None:
+        """All of it. Whoever heard of it last by a lease must notice what upstream has and nobody was told."""
         assert self.table is not None
         self.table.close()
-        self.table, self.writes, self.asks = None, [], []
+        self.table, self.asks = None, []
+        self.died_at, self.died_known = self.clock.now, self.heard_last and not self.refusals
+        self.unclean = bool(self.writes)
+        if self.writes and self.heard_last:
+            self.lose(self.writes[-1].version, LEASE_S)
+        self.writes = []
+
+    @precondition(lambda self: self.table is None and self.died_known and self.clock.now < self.died_at + LEASE_S)
+    @rule()
+    def a_write_of_the_dead_reaches_upstream(self) -> None:
+        """It was on its way. Two refusals a lease apart make the reader notice, or the writer's next start."""
+        self.upstream += 1
+        self.unclean = True
+        self.lose(self.upstream, self.died_at + 3 * LEASE_S - self.clock.now)
+
+    @precondition(lambda self: self.table is not None)
+    @rule()
+    def a_worker_of_the_writer_dies(self) -> None:
+        """Its node lives on, so nobody is refused."""
+        assert self.table is not None
+        if self.writes:
+            self.lose(self.writes[-1].version, LEASE_S)
+        self.writes = []
+        self.table.renew_standings()
+
+    def lose(self, version: int, within_s: float) -> None:
+        self.lost, self.lost_until = version, self.clock.now + within_s
 
     @precondition(lambda self: self.table is None)
     @rule(same_boot=st.booleans())
@@ -178,6 +225,8 @@ class Leases(RuleBasedStateMachine):
         if not same_boot:
             path.unlink(missing_ok=True)
         self.table = LeaseTable(str(path), lease_s=LEASE_S, clock=self.clock)
+        if self.unclean:
+            self.table.renew_standings()
 
     # whole exchanges, so that a few steps get far
 
@@ -189,6 +238,13 @@ class Leases(RuleBasedStateMachine):
             self.writer_hears_the_ask()
         while self.replies:
             self.reader_hears_the_reply(lost=False)
+
+    @precondition(lambda self: self.reader_lives and self.table is None)
+    @rule()
+    def reader_is_refused_at_once(self) -> None:
+        self.reader_asks_for_a_lease()
+        while self.refusals:
+            self.reader_hears_the_refusal()
 
     @precondition(lambda self: self.reader_lives)
     @rule()
@@ -207,10 +263,44 @@ class Leases(RuleBasedStateMachine):
         self.clock.now = max([self.clock.now, *(write.until or 0.0 for write in self.writes)])
         self.writes_return()
 
+    @precondition(lambda self: self.reader_lives and self.table is not None)
+    @rule(whole_node=st.booleans(), late=st.booleans())
+    def the_writer_is_killed_in_mid_write(self, *, whole_node: bool, late: bool) -> None:
+        self.reader_renews_at_once()
+        self.reader_learns_at_once()
+        if not (late and whole_node):
+            self.a_write_reaches_upstream()
+        if whole_node:
+            self.writer_dies()
+            self.reader_is_refused_at_once()
+        else:
+            self.a_worker_of_the_writer_dies()
+        if late and whole_node and self.died_known:
+            self.reader_learns_at_once()
+            self.a_write_of_the_dead_reaches_upstream()
+        self.reader_keeps_asking(12)
+
+    @precondition(lambda self: self.reader_lives)
+    @rule(count=st.integers(1, 12))
+    def reader_keeps_asking(self, count: int) -> None:
+        for _ in range(count):
+            self.clock.now += LEASE_S / 4
+            self.nothing_older_is_trusted()
+            self.what_was_lost_with_a_writer_is_noticed_soon()
+            if self.table is None:
+                self.reader_is_refused_at_once()
+            else:
+                self.reader_renews_at_once()
+
     @invariant()
     def nothing_older_is_trusted(self) -> None:
         if getattr(self, "reader_lives", False) and self.entry is not None and self.held.trusted(self.clock.now):
             assert self.entry >= self.returned
+
+    @invariant()
+    def what_was_lost_with_a_writer_is_noticed_soon(self) -> None:
+        if getattr(self, "reader_lives", False) and self.entry is not None and self.held.trusted(self.clock.now):
+            assert self.entry >= self.lost or self.clock.now < self.lost_until
 
 
 TestLeases = Leases.TestCase

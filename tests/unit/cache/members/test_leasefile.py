@@ -101,6 +101,38 @@ def test_what_was_obeyed_is_shared_and_survives_a_worker(workers: Workers) -> No
     assert one.obeyed("n") == 0
 
 
+def test_standings_renewed_for_all_end_renewals_and_not_the_tellings(workers: Workers) -> None:
+    node, worker = workers.opened(), workers.opened()
+    workers.clock.now = 1020.0
+    members = ["m", "n"]
+    standings = [worker.asked(member, 0)[1] for member in members]
+    assert [granted(worker, member) for member in members] == [5.0, 5.0]
+    node.renew_standings()
+    for member, standing in zip(members, standings, strict=True):
+        seconds, fresh = worker.asked(member, standing)
+        assert seconds == 0.0
+        assert fresh != standing
+        assert not worker.forgo(member)  # it holds its lease still
+    assert [granted(worker, member) for member in members] == [5.0, 5.0]
+
+
+def test_one_workers_distrust_after_a_refusal_is_that_of_all(workers: Workers) -> None:
+    one, two = workers.opened(), workers.opened()
+    assert one.must_distrust("m")
+    workers.clock.now = 1001.0
+    one.heard("m")
+    workers.clock.now = 1002.0
+    assert two.must_distrust("m")
+    two.distrusted("m", asked_at=1001.5)
+    assert not one.must_distrust("m")
+    assert one.must_distrust("n")
+    workers.clock.now = 1006.5
+    assert one.must_distrust("m")  # a lease later, once more
+    one.distrusted("m", asked_at=1006.5)
+    workers.clock.now = 1100.0
+    assert not two.must_distrust("m")
+
+
 def test_a_file_of_another_layout_is_begun_anew(workers: Workers) -> None:
     workers.path.write_bytes(b"\x07" * 5000)
     assert workers.opened().obeyed("m") == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.members.leases import Grant, HeldLeases, judge_ask, judge_miss, may_forgo
+from cache.members.leases import Grant, HeldLeases, Mourning, judge_ask, judge_miss, may_forgo
 
 LEASE_S = 5.0
 
@@ -88,6 +88,22 @@ def test_only_a_suspended_member_whose_lease_is_over_need_not_be_told() -> None:
     assert may_forgo(suspended, now=103.0, opened_at=0.0, lease_s=LEASE_S)
     assert not may_forgo(suspended, now=103.0, opened_at=100.0, lease_s=LEASE_S)
     assert not may_forgo(held, now=1000.0, opened_at=0.0, lease_s=LEASE_S)
+
+
+def test_the_first_refusal_after_a_granted_lease_makes_distrust_and_one_a_lease_later() -> None:
+    never = Mourning()
+    assert never.must_distrust(now=0.5, lease_s=LEASE_S)
+    mourning = Mourning(heard_at=10.0).distrusted(asked_at=11.0)
+    assert not mourning.must_distrust(now=15.9, lease_s=LEASE_S)
+    assert mourning.must_distrust(now=16.0, lease_s=LEASE_S)
+    late = mourning.distrusted(asked_at=16.0)
+    assert late == Mourning(10.0, 11.0, 16.0)
+    assert not late.must_distrust(now=1000.0, lease_s=LEASE_S)
+    assert Mourning(20.0, 11.0, 16.0).must_distrust(now=21.0, lease_s=LEASE_S)
+
+
+def test_a_refusal_asked_for_before_the_last_granted_lease_settles_nothing() -> None:
+    assert Mourning(heard_at=10.0).distrusted(asked_at=9.9).must_distrust(now=10.5, lease_s=LEASE_S)
 
 
 @given(
