@@ -3,8 +3,8 @@
 A key of which nothing is known, and whose beginning will be read, costs one request: a GET of its first chunk, whose
 answer says what the key holds while its body fills the chunk. Placement leaves the version out, so the owner of that
 chunk can be named before: it is asked (:meth:`Lookups.look_up` there), and all who ask it at once share one request. An
-entry that has only grown old is asked about by HEAD, since its chunks may still be good; so is a key of whose first
-chunk somebody was served a moment ago, and what nobody reads now.
+entry that has only grown old is asked about by HEAD, since its chunks may still be good; so is a key whose first chunk
+seems to be here (all entries of a node cease to count when it may have missed a write), and what nobody reads now.
 If the owner fails or the answer is of no use, HEAD is the way too.
 
 The token is read before anybody is asked, and questions are shared by ref *and* token: one that began before a write
@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-from cache.chunks import Chunk
+from cache.chunks import Chunk, chunk_of
 from cache.faults import (
     BudgetSpent,
     Fault,
@@ -86,7 +86,7 @@ class Lookups:
         asked_at = self._ports.clock.monotonic()
         entry = self.known(ref)
         if entry is None or asked_at - entry.checked_at > age_max_s:
-            entry = await self._joined(ref, lambda: self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums))
+            entry = await self._joined(ref, lambda: self._begin(ref, checksums=checksums))
         if checksums and entry.partial:
             entry = await self._joined(ref, None, again=True)
         return replace(entry, token=0, checked_at=min(0.0, entry.checked_at - asked_at))
@@ -132,8 +132,7 @@ class Lookups:
         return entry
 
     async def _answer(self, ref: ObjectRef, begin: _Begin | None) -> Entry:
-        here = self._ports.catalog.find(ref) is not None or self._begun_for.get(ref) == self._ports.catalog.token(ref)
-        if begin is not None and not here:
+        if begin is not None and self._ports.catalog.find(ref) is None:
             try:
                 return await begin()
             except (PeerFault, UpstreamBroken, UpstreamRefused, BudgetSpent) as fault:
@@ -155,8 +154,23 @@ class Lookups:
         """By the owner of the first chunk: ourselves, or the worker that is."""
         owner, peers = self._ways.beginner(ref), self._ports.peers
         if owner is None or peers is None:
-            return await self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums)
+            return await self._begin(ref, checksums=checksums)
         return await peers.look_up(owner, ref, checksums=checksums, age_max_s=self._freshness.age_max_s(ref))
+
+    async def _begin(self, ref: ObjectRef, *, checksums: bool) -> Entry:
+        """We own the first chunk: by the GET that brings it, unless it seems to be here."""
+        if self._may_have_begun(ref):
+            return await self._ports.origin.head(ref)
+        return await self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums)
+
+    def _may_have_begun(self, ref: ObjectRef) -> bool:
+        """Whether another node was just served the first chunk, or the store has that of the version last heard of."""
+        if self._begun_for.get(ref) == self._ports.catalog.token(ref):
+            return True
+        last = self._ports.catalog.recall(ref)
+        if last is None or not last.size:
+            return False
+        return self._ports.store.find(chunk_of(last, self._chunk_bytes, 0)) is not None
 
     def _bearable(self, ref: ObjectRef, now: float) -> Entry | None:
         """An entry that is stale but, upstream being down, may be served: a choice of the operator's.

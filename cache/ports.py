@@ -148,6 +148,10 @@ class Catalog(Protocol):
         """The entry, unless there is none or an invalidation came after it was asked for."""
         ...
 
+    def recall(self, ref: ObjectRef) -> ObjectVersion | None:
+        """The version that the key held when somebody last asked, though that may count no longer: only a hint."""
+        ...
+
     def put(self, ref: ObjectRef, entry: Entry) -> None:
         """Remember. An entry whose token is no longer current is dropped by the next ``find``."""
         ...

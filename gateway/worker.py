@@ -64,7 +64,7 @@ from gateway.upstream import Upstream
 SWEEP_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
 FILES_RESERVED: Final = 512
-COPIES_WINDOW_PARTS: Final = 4
+COPIES_WINDOW_PARTS: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
 
 

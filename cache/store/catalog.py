@@ -76,13 +76,21 @@ class LmdbCatalog:
     def find(self, ref: ObjectRef) -> Entry | None:
         """The entry, unless there is none or an invalidation came after it was asked for."""
         known = self._ask(ref)
+        entry = self._row(known, ref)
+        return entry if entry is not None and entry.token == self._tokens.read(known.slot) else None
+
+    def recall(self, ref: ObjectRef) -> ObjectVersion | None:
+        """The version in the key's row, whether it still counts or not."""
+        entry = self._row(self._ask(ref), ref)
+        return entry.version if entry is not None else None
+
+    def _row(self, known: _Known, ref: ObjectRef) -> Entry | None:
         raw = self._get(known.digest)
         if raw is None:
             return None
         if raw != known.raw:
             known.raw, known.entry = raw, _entry_of(raw, ref)
-        entry = known.entry
-        return entry if entry is not None and entry.token == self._tokens.read(known.slot) else None
+        return known.entry
 
     def put(self, ref: ObjectRef, entry: Entry) -> None:
         """Remember. A row that LMDB does not take is forgotten."""

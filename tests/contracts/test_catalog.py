@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,19 @@ def test_tokens_never_come_again(catalog: Catalog) -> None:
         catalog.invalidate([REF])
         seen.add(catalog.token(REF))
     assert len(seen) == 101
+
+
+def test_what_counts_no_longer_is_recalled(catalog: Catalog) -> None:
+    assert catalog.recall(REF) is None
+    entry = entry_of(REF, catalog.token(REF))
+    catalog.put(REF, entry)
+    assert catalog.recall(REF) == entry.version
+    catalog.invalidate([REF])
+    assert catalog.find(REF) is None
+    assert catalog.recall(REF) == entry.version
+
+
+def test_a_partial_entry_stays_one(catalog: Catalog) -> None:
+    entry = replace(entry_of(REF, catalog.token(REF)), partial=True)
+    catalog.put(REF, entry)
+    assert catalog.find(REF) == entry

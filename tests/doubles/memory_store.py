@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 
 from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import DiskDamaged, DiskFailed, DiskFull, OwnFault
-from cache.versions import ByteSpan, Entry, ObjectRef
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 
 
 class MemoryReader:
@@ -148,6 +148,10 @@ class MemoryCatalog:
     def find(self, ref: ObjectRef) -> Entry | None:
         entry = self.entries.get(ref)
         return entry if entry is not None and entry.token == self.token(ref) else None
+
+    def recall(self, ref: ObjectRef) -> ObjectVersion | None:
+        entry = self.entries.get(ref)
+        return entry.version if entry is not None else None
 
     def put(self, ref: ObjectRef, entry: Entry) -> None:
         self.entries[ref] = entry

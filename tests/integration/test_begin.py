@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,27 +145,28 @@ async def test_a_small_object_costs_one_request(worker: RunningWorker) -> None:
 
 
 async def test_a_large_object_costs_one_request_per_chunk(worker: RunningWorker) -> None:
-    for checksums in ({}, {"x_amz_checksum_mode": "ENABLED"}):
-        worker.worker._cache.forget([ObjectRef("data", "large")])
-        answer = await ask(worker, "GET", "/data/large", **checksums)
-        stored = worker.fake.shelf.buckets["data"]["large"]
-        assert answer.partition(b"\r\n\r\n")[2] == stored.read(0, stored.size)
-        await worker.worker._fills.settled()
     mib = 1 << 20
     rest = [("GET", (mib, 2 * mib)), ("GET", (2 * mib, 3 * mib)), ("GET", (3 * mib, 3 * mib + 17))]
-    assert spans(worker, "large") == [("GET", (0, mib)), *rest, ("GET", None)]
+    for checksums, first in (({}, (0, mib)), ({"x_amz_checksum_mode": "ENABLED"}, None)):
+        key = f"large{len(checksums)}"
+        stored = worker.fake.shelf.generate("data", key, 3 * mib + 17)
+        answer = await ask(worker, "GET", f"/data/{key}", **checksums)
+        assert answer.partition(b"\r\n\r\n")[2] == stored.read(0, stored.size)
+        await worker.worker._fills.settled()
+        assert (spans(worker, key)[0], set(spans(worker, key)[1:])) == (("GET", first), set(rest))
+        assert len(spans(worker, key)) == 4
 
 
 async def test_a_client_gets_every_checksum_that_upstream_has(worker: RunningWorker) -> None:
     sums = {"x_amz_checksum_mode": "ENABLED"}
     assert b"x-amz-checksum-crc32: " in await ask(worker, "GET", "/data/sum", **sums)
     assert spans(worker, "sum") == [("GET", None)]
-    worker.worker._cache.forget([ObjectRef("data", "sum")])
-    assert b"x-amz-checksum-" not in await ask(worker, "GET", "/data/sum", range="bytes=0-99")
-    assert b"x-amz-checksum-" not in await ask(worker, "GET", "/data/sum")
+    worker.fake.shelf.buckets["data"]["sum2"] = replace(worker.fake.shelf.buckets["data"]["sum"], key="sum2")
+    assert b"x-amz-checksum-" not in await ask(worker, "GET", "/data/sum2", range="bytes=0-99")
+    assert b"x-amz-checksum-" not in await ask(worker, "GET", "/data/sum2")
     for method in ("GET", "HEAD", "GET"):
-        assert b"x-amz-checksum-crc32: " in await ask(worker, method, "/data/sum", **sums)
-    assert spans(worker, "sum")[1:] == [("GET", (0, 5000)), ("HEAD", None)]
+        assert b"x-amz-checksum-crc32: " in await ask(worker, method, "/data/sum2", **sums)
+    assert spans(worker, "sum2") == [("GET", (0, 5000)), ("HEAD", None)]
 
 
 async def test_nothing_and_emptiness(worker: RunningWorker) -> None:
@@ -193,3 +195,18 @@ async def test_a_head_of_the_first_byte_brings_the_whole_object_in(worker: Runni
     assert len(spans(worker, "large")) == 1 + 4
     await ask(worker, "GET", "/data/large")
     assert len(spans(worker, "large")) == 1 + 4
+
+
+async def test_a_small_range_far_inside_a_cold_chunk_is_answered_first(tmp_path: Path) -> None:
+    mib = 1 << 20
+    async with running_worker(tmp_path, cache={"chunk_size": 8 * mib}) as worker:
+        stored = worker.fake.shelf.generate("data", "far", 20 * mib)
+        async with worker.fake.halted("far", 2 * mib):
+            answer = await ask(worker, "GET", "/data/far", range=f"bytes={5 * mib}-{5 * mib + 999}")
+        assert answer.partition(b"\r\n\r\n")[2] == stored.read(5 * mib, 5 * mib + 1000)
+        await worker.worker._fills.settled()
+        first = ("HEAD", None)
+        assert set(spans(worker, "far")) == {first, ("GET", (5 * mib, 5 * mib + 1000)), ("GET", (0, 8 * mib))}
+        again = await ask(worker, "GET", "/data/far", range=f"bytes={7 * mib}-{7 * mib + 999}")
+        assert again.partition(b"\r\n\r\n")[2] == stored.read(7 * mib, 7 * mib + 1000)
+        assert len(spans(worker, "far")) == 3

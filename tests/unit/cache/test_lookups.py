@@ -329,3 +329,24 @@ async def test_what_was_served_is_remembered_for_a_while(kit):
     for key in ("k0", f"k{BEGUN_MAX}"):
         await kit.lookups.look_up(ObjectRef("b", key), checksums=False, age_max_s=5.0)
     assert kit.origin.begun == [("k0", False)]
+
+
+async def test_when_all_entries_cease_to_count_chunks_that_are_here_are_not_fetched_again(kit):
+    version = kit.origin.put("k", CHUNK_BYTES)
+    await kit.cache.entry(REF, start=0)
+    await kit.settled()
+    kit.catalog.invalidate([REF])
+    assert (await kit.cache.entry(REF, start=0)).version == version
+    assert (kit.origin.begun, kit.origin.heads) == ([("k", False)], [REF])
+    kit.store.evict(Chunk(version, CHUNK_BYTES, 0))
+    kit.catalog.invalidate([REF])
+    await kit.cache.entry(REF, start=0)
+    assert kit.origin.begun == [("k", False)] * 2
+
+
+async def test_an_empty_object_has_no_first_chunk(kit):
+    kit.origin.put("k", 0)
+    await kit.cache.entry(REF, start=0)
+    kit.catalog.invalidate([REF])
+    await kit.cache.entry(REF, start=0)
+    assert len(kit.origin.begun) == 2
