@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -32,6 +35,7 @@ from cache.members.static import StaticMembers
 from cache.peers.client import PeersClient, Trust
 from cache.policy.lru import Lru
 from cache.policy.s3fifo import S3Fifo
+from cache.store.directory_lock import lock_directory
 from cache.store.environment import prepare
 from cache.store.index import ChunkIndex
 from cache.store.keeper import Keeper
@@ -47,6 +51,8 @@ from gateway.worker import SystemClock
 
 SAMPLE_EVERY_S: Final = 0.25
 STATUS_EVERY_SAMPLES: Final = 4
+STOP_MARGIN_S: Final = 5.0
+PREDECESSOR_S: Final = 3.0
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -54,11 +60,15 @@ def run_node(settings: Settings) -> int:
     """Run the node until SIGTERM or SIGINT; its exit code. What keeps it from starting is one line on stderr."""
     set_up_logs(settings.server.log_level, node=settings.cluster.node_id)
     try:
+        lock = lock_directory(Path(settings.cache.directory))
         ready = _prepared(settings)
     except (OSError, DiskFault, IdentitiesError) as error:
         sys.stderr.write(f"forebay: cannot start: {error}\n")
         return 1
-    return uvloop.run(Node(ready).run())
+    try:
+        return uvloop.run(Node(ready).run())
+    finally:
+        lock.close()
 
 
 def _prepared(settings: Settings) -> Settings:
@@ -66,16 +76,39 @@ def _prepared(settings: Settings) -> Settings:
 
     Raises OSError, DiskFault, IdentitiesError.
     """
+    server, cluster = settings.server, settings.cluster
+    _expect_free(server.host, server.port)
+    for worker in range(settings.node.workers):
+        _expect_free(cluster.peer_host, settings.node.peer_port + worker)
     directory = Path(settings.cache.directory)
     environment = prepare(directory)
     free = shutil.disk_usage(directory).free
     quota = settings.quota_bytes(free_bytes=free, cached_bytes=ChunkIndex(environment).used())
     _ensure_identities(settings)
-    cluster = settings.cluster
     if not cluster.secret.get_secret_value():
         cluster = cluster.model_copy(update={"secret": SecretStr(secrets.token_urlsafe(32))})
     cache = settings.cache.model_copy(update={"quota": quota})
     return settings.model_copy(update={"cluster": cluster, "cache": cache})
+
+
+def _expect_free(host: str, port: int) -> None:
+    """Raises OSError that names the port when somebody listens there: workers would only try again for ever.
+
+    The workers of a node that was killed a moment ago get the time to end.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    deadline = time.monotonic() + PREDECESSOR_S
+    while True:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise OSError(error.errno, f"{host}:{port}: {error.strerror}") from error
+            else:
+                return
+        time.sleep(0.05)
 
 
 def _ensure_identities(settings: Settings) -> None:
@@ -112,14 +145,29 @@ class Node:
             chunk_bytes=settings.cache.chunk_size,
         )
         self._leases = self._leases_of_this_boot()
+        self._clean = self._run_dir / "stopped"
+        self._table = LeaseTable(str(self._leases), lease_s=settings.cluster.lease_s, clock=SystemClock())
         self._supervisor = Supervisor(
             [
                 ["-m", "gateway.worker", str(number), str(self._run_dir), str(self._leases)]
                 for number in range(settings.node.workers)
             ],
             settings.to_json().encode(),
+            grace_s=settings.server.drain_s + STOP_MARGIN_S,
+            crashed=self._distrust,
         )
         self._lag_s = 0.0
+        if not self._clean.exists():
+            self._distrust()
+        self._clean.unlink(missing_ok=True)
+
+    def _distrust(self) -> None:
+        """A worker (or this node) was killed, perhaps between a write and the telling of it: nobody may trust it.
+
+        Entries are asked about again, here and (with a new standing) on every other member.
+        """
+        self._keeper.catalog.distrust()
+        self._table.renew_standings()
 
     def _leases_of_this_boot(self) -> Path:
         """The grants file; those of other boots, whose clock has ended, are removed."""
@@ -145,6 +193,9 @@ class Node:
                 tasks.create_task(self._supervisor.run(stop))
                 tasks.create_task(self._keeper.run(stop))
                 tasks.create_task(self._sample(stop))
+                telling = tasks.create_task(self._tell_ready())
+                await stop.wait()
+                telling.cancel()
         except OSError as error:
             sys.stderr.write(f"forebay: cannot start: {error}\n")
             return 1
@@ -152,17 +203,27 @@ class Node:
             await admin.cleanup()
             await peers.close()
             self._meter.close()
+        self._clean.touch()
         return 0
+
+    async def _tell_ready(self) -> None:
+        await self._supervisor.ready()
+        server = self._settings.server
+        structlog.get_logger().info(
+            "serving",
+            endpoint=f"http://{server.host}:{server.port}",
+            admin=f"http://{server.admin_host}:{server.admin_port}",
+            workers=self._settings.node.workers,
+        )
 
     def _build_peers(self) -> PeersClient:
         """Asks other nodes for their status; it keeps no leases (the workers do)."""
         cluster, clock = self._settings.cluster, SystemClock()
-        table = LeaseTable(str(self._leases), lease_s=cluster.lease_s, clock=clock)
         return PeersClient(
             me=Owner(cluster.node_id, 0),
             members=StaticMembers(self._settings.view.nodes),
             secret=cluster.secret.get_secret_value().encode(),
-            trust=Trust(table, HeldLeases(), lambda: None, lease_s=cluster.lease_s),
+            trust=Trust(self._table, HeldLeases(), lambda: None, lease_s=cluster.lease_s),
             find=lambda _: None,
             clock=clock,
             tally=self._meter.tally,

@@ -13,7 +13,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -21,16 +21,25 @@ import structlog
 BACKOFF_MIN_S: Final = 0.1
 BACKOFF_MAX_S: Final = 5.0
 SETTLED_S: Final = 10.0
+READY_S: Final = 60.0
 
 
 class Supervisor:
-    """``commands``: the arguments after the interpreter, one list per worker; ``settings``: what they read."""
+    """``commands``: the arguments after the interpreter, one list per worker; ``settings``: what they read.
 
-    def __init__(self, commands: Sequence[Sequence[str]], settings: bytes) -> None:
+    ``grace_s``: how long a worker may take to end after SIGTERM.
+    """
+
+    def __init__(
+        self, commands: Sequence[Sequence[str]], settings: bytes, *, grace_s: float, crashed: Callable[[], None]
+    ) -> None:
+        self._grace_s = grace_s
+        self._crashed = crashed
         self._commands = commands
         self._settings = settings
         self._processes: list[asyncio.subprocess.Process | None] = [None] * len(commands)
         self._ready = [False] * len(commands)
+        self._all_ready = asyncio.Event()
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -47,6 +56,11 @@ class Supervisor:
             for slot, process in enumerate(self._processes):
                 if process is None or process.returncode is not None:
                     slots[slot].cancel()
+            await asyncio.wait(slots, timeout=self._grace_s)
+            for process in self._processes:
+                if process is not None and process.returncode is None:
+                    structlog.get_logger().error("a worker outlived its grace and is killed", pid=process.pid)
+                    process.kill()
             await asyncio.gather(*slots, return_exceptions=True)
 
     def pids(self) -> list[int | None]:
@@ -57,14 +71,29 @@ class Supervisor:
         """Why requests should not come here yet, one reason per worker that is not ready."""
         return [f"worker {slot} is not ready" for slot, ready in enumerate(self._ready) if not ready]
 
+    async def ready(self) -> None:
+        """Wait until every worker is ready."""
+        await self._all_ready.wait()
+
+    def _set_ready(self, slot: int, *, ready: bool) -> None:
+        self._ready[slot] = ready
+        if all(self._ready):
+            self._all_ready.set()
+        else:
+            self._all_ready.clear()
+
     async def _keep(self, slot: int) -> None:
         pause_s = BACKOFF_MIN_S
         while True:
             began = time.monotonic()
-            code = await self._live(slot)
+            try:
+                ended = f"exit code {await self._live(slot)}"
+            except OSError as error:  # no process could be had: too many, or no memory
+                ended = str(error)
             if self._stopping:
                 return
-            structlog.get_logger().error("worker ended", worker=slot, code=code)
+            structlog.get_logger().error("worker ended", worker=slot, why=ended)
+            self._crashed()
             pause_s = BACKOFF_MIN_S if time.monotonic() - began > SETTLED_S else min(pause_s * 2, BACKOFF_MAX_S)
             await asyncio.sleep(pause_s)
 
@@ -80,10 +109,10 @@ class Supervisor:
         try:
             with contextlib.suppress(ConnectionError):
                 await self._tell(process)
-            self._ready[slot] = await self._hears_ready(process)
+            self._set_ready(slot, ready=await self._hears_ready(process))
             return await process.wait()
         finally:
-            self._ready[slot] = False
+            self._set_ready(slot, ready=False)
             if process.returncode is None:
                 process.kill()
                 await process.wait()
@@ -96,4 +125,10 @@ class Supervisor:
 
     async def _hears_ready(self, process: asyncio.subprocess.Process) -> bool:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        return (await process.stdout.readline()).strip() == b"ready"
+        try:
+            async with asyncio.timeout(READY_S):
+                return (await process.stdout.readline()).strip() == b"ready"
+        except TimeoutError:
+            structlog.get_logger().error("a worker does not become ready and is killed", pid=process.pid)
+            process.kill()
+            return False
