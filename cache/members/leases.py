@@ -5,21 +5,18 @@ of a lease; a lease counts from the moment the request was *sent*, on the asker'
 the asker before the granter believes it over. No wall clock, and no two clocks compared.
 
 A writer tells every member before its client's 200. If one cannot be told, the writer's node takes a new *standing*
-for it (a fresh random number), which at once ends renewals, and waits until its last grant to that member is over:
-then the member, if it lives, no longer trusts what it knows. Later writes wait no more: they only renew the standing.
-A member is granted a lease again once it quotes the present standing, which it learns from the refusal and may quote
-only after it distrusted everything it knew. So whatever was missed, however often, one distrust mends it; a node that
-just started has quoted nothing and must distrust first; and a granter that lost its memory has other standings.
+for it (a fresh random number), which at once ends renewals, and waits until its last grant to that member is over.
+Later writes wait no more: they only renew the standing. A member is granted a lease again once it quotes the present
+standing, which it learns from the refusal and may quote only after it distrusted everything it knew: one distrust mends
+whatever was missed. A node that just started has quoted nothing, a granter that lost its memory has other standings.
 
 A member all of whose ports refuse connections is dead: it holds nothing and is not waited for. Its refusal is as good
 as a lease counted from the asking, because a process that starts later counts its own start as a grant to everyone
-(``opened_at``): should it fail to tell somebody, it waits a whole lease. But before it died it may have given up
-telling *us*, or have died between upstream's commit and the telling. So the first refusal after a lease that the member
-itself granted, and any after a gap, makes the node distrust everything; it does so once more a lease later, for a write
-that was still on its way to upstream. All other refusals only prolong (:class:`Mourning`, shared by a node's workers).
-Of a node that lives on after one of its workers was killed nobody is refused: it renews every standing. A node must
-listen for peers before it takes writes. Sans-IO: what concerns a node is kept by ``leasefile``, what a worker holds is
-here.
+(``opened_at``). But it may have given up telling *us* before, or have died between upstream's commit and the telling.
+So a refusal after a gap, and the first after a lease that the member granted, makes the node distrust everything, once
+more a lease later (a write may still have been on its way); others only prolong (:class:`Mourning`). A node that lives
+on after a worker was killed renews all standings. It must listen for peers before it takes writes. Sans-IO: what
+concerns a node is kept by ``leasefile``, what a worker holds is here.
 """
 
 from __future__ import annotations
