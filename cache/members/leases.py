@@ -2,7 +2,7 @@
 
 A node may trust its catalog only while it holds a lease of EVERY other member. It asks each for a renewal every quarter
 of a lease; a lease counts from the moment the request was *sent*, on the asker's own monotonic clock, so it ends at
-the asker before the granter believes it over. No wall clock, and no two clocks compared.
+the asker before the granter believes it over. No two clocks are compared. Sans-IO: a node's files: ``leasefile``.
 
 A writer tells every member before its client's 200. If one cannot be told, the writer's node takes a new *standing*
 for it (a fresh random number), which at once ends renewals, and waits until its last grant to that member is over.
