@@ -60,7 +60,7 @@ ALLOWED: dict[tuple[str, str], str] = {  # (rule, path): why
     ("tests_do_not_sleep", "tests/doubles/fake_s3.py"): "slowness is one of the troubles that an upstream makes",
     ("classes_are_narrow", "tests/models/test_leases.py"): "every step of the model is a public method",
     ("tests_do_not_sleep", "tests/cluster.py"): "a process that starts or is killed tells nobody",
-    ("tests_do_not_sleep", "tests/faults/test_corruption.py"): "what a node process counts is asked for until it is there",
+    ("tests_do_not_sleep", "tests/faults/test_corruption.py"): "what a node counts is asked for until it is there",
     ("tests_do_not_sleep", "tests/faults/test_disk.py"): "a disk that has room again is noticed in the node's own time",
     ("tests_do_not_sleep", "tests/faults/test_kills.py"): "whoever fills is looked for until somebody does",
 }
