@@ -54,12 +54,16 @@ async def test_what_is_too_much_is_dropped(kit, staging):
 
 
 async def test_a_fault_ends_one_staging_and_nothing_else(kit, staging):
-    broken, sound = kit.origin.put("k", CHUNK_BYTES), kit.origin.put("l", CHUNK_BYTES)
-    kit.origin.troubles = [(0, UpstreamUnreachable("refused"))]
-    staging.begin(broken)
-    staging.begin(sound)
+    sound, broken = kit.origin.put("l", CHUNK_BYTES), kit.origin.put("k", CHUNK_BYTES)
+    async with kit.origin.hold():
+        staging.begin(sound)
+        await kit.origin.until(lambda: len(kit.origin.calls) == 1)
+        kit.origin.troubles = [(0, UpstreamUnreachable("refused"))]
+        staging.begin(broken)
+        await kit.origin.until(lambda: len(kit.origin.calls) == 2)
     await staging.settled()
     await kit.settled()
+    assert kit.tally.read()["fills_failed"] == 1
     assert kit.cache.held(sound, ByteSpan(0, CHUNK_BYTES)) is not None
 
 
