@@ -52,6 +52,8 @@ class Fills:
         self._queue = Budget("fills_queued", QUEUED_MAX)
         self._beside = Budget("fills_beside", BESIDE_MAX)
         self._rides: dict[bytes, Ride] = {}
+        self._hoping: dict[ObjectRef, list[Ride]] = {}  # on the answer to a question that is under way
+        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ride(self, chunk: Chunk) -> Ride:
@@ -62,7 +64,11 @@ class Fills:
             return ride
         self._expect_room()
         ride = self._new_ride(chunk)
-        self._start(self._run(ride), f"fill {chunk.id.hex()}").add_done_callback(lambda _: self._gone(ride))
+        hoping = self._hoping.get(ObjectRef(chunk.version.bucket, chunk.version.key)) if chunk.index == 0 else None
+        if hoping is None:
+            self._launch(ride)
+        else:
+            hoping.append(ride)
         return ride
 
     def glimpse(self, chunk: Chunk, span: ByteSpan) -> Ride | None:
@@ -100,6 +106,8 @@ class Fills:
         found: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         task = self._start(self._begin(ref, chunk_bytes, found, whole=whole), f"begin {ref.bucket}")
         task.add_done_callback(lambda _: _unanswered(found))
+        self._hoping.setdefault(ref, [])
+        task.add_done_callback(lambda _: self._disappoint(ref))
         return await found
 
     def under_way(self, chunk: Chunk) -> bool:
@@ -108,6 +116,7 @@ class Fills:
 
     async def close(self) -> None:
         """End every fill; riders get a fault, files are dropped."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await self.settled()
@@ -118,7 +127,8 @@ class Fills:
 
     def check(self) -> Iterator[str]:
         """What is wrong, one line each; silent when well."""
-        if self._queue.used != len(self._tasks) or len(self._rides) > len(self._tasks):
+        hoping = sum(map(len, self._hoping.values()))
+        if self._queue.used != len(self._tasks) or len(self._rides) > len(self._tasks) + hoping:
             yield f"{len(self._rides)} fills, {len(self._tasks)} tasks, budget fills_queued: {self._queue.used}"
         yield from self._queue.check()
 
@@ -175,7 +185,8 @@ class Fills:
         self._questions.take()
         try:
             async with self._origin.begin(ref, chunk_bytes, whole=whole) as beginning:
-                ride = self._ride_for(beginning.entry.version, chunk_bytes)
+                ride = self._ride_for(ref, beginning.entry.version, chunk_bytes)
+                self._disappoint(ref)
                 if not found.done():
                     found.set_result(beginning.entry)
                 if ride is not None:
@@ -187,11 +198,27 @@ class Fills:
         finally:
             self._questions.give()
 
-    def _ride_for(self, version: ObjectVersion, chunk_bytes: int) -> Ride | None:
-        """A new ride for the version's first chunk, where there is something to fill."""
+    def _launch(self, ride: Ride) -> None:
+        self._start(self._run(ride), f"fill {ride.chunk.id.hex()}").add_done_callback(lambda _: self._gone(ride))
+
+    def _disappoint(self, ref: ObjectRef) -> None:
+        """The question is answered, or over: the rides that it did not bring have to be fetched."""
+        for ride in self._hoping.pop(ref, ()):
+            if self._closed:
+                self._gone(ride)
+            else:
+                self._launch(ride)
+
+    def _ride_for(self, ref: ObjectRef, version: ObjectVersion, chunk_bytes: int) -> Ride | None:
+        """The ride on the version's first chunk: one that hopes for it, or a new one; None: nothing is to be filled."""
         if not version.size or not version.etag:
             return None
         chunk = chunk_of(version, chunk_bytes, 0)
+        hoping = self._hoping.get(ref, [])
+        for ride in hoping:
+            if ride.chunk.id == chunk.id:
+                hoping.remove(ride)
+                return ride
         known = chunk.id in self._rides or self._store.find(chunk) is not None
         return None if known else self._new_ride(chunk)
 

@@ -5,6 +5,7 @@ import pytest
 
 from cache.chunks import Chunk
 from cache.faults import (
+    OwnFault,
     PeerLied,
     PeerPassedOn,
     PeerRefused,
@@ -12,6 +13,7 @@ from cache.faults import (
     UpstreamBroken,
     UpstreamRefused,
     UpstreamUnreachable,
+    VersionChanged,
 )
 from cache.lookups import BEGUN_MAX, START_MAX
 from cache.versions import ByteSpan, Entry, ObjectRef
@@ -350,3 +352,46 @@ async def test_an_empty_object_has_no_first_chunk(kit):
     kit.catalog.invalidate([REF])
     await kit.cache.entry(REF, start=0)
     assert len(kit.origin.begun) == 2
+
+
+async def test_who_comes_for_the_chunk_of_a_question_under_way_rides_on_its_answer(kit):
+    version = kit.origin.put("k", CHUNK_BYTES)
+    async with kit.origin.hold():
+        asking = asyncio.create_task(kit.cache.entry(REF, start=0))
+        await kit.origin.until(lambda: bool(kit.origin.begun))
+        riding = asyncio.create_task(kit.read(version, ByteSpan(0, CHUNK_BYTES)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert await riding == kit.origin.body(version)
+    assert (await asking).version == version
+    assert (kit.origin.begun, kit.origin.calls) == ([("k", False)], [])
+
+
+@pytest.mark.parametrize("how", ["another version", "a refusal"])
+async def test_who_hoped_in_vain_is_fetched_for(kit, how):
+    version = kit.origin.put("k", CHUNK_BYTES)
+    async with kit.origin.hold():
+        asking = asyncio.create_task(kit.cache.entry(REF, start=0))
+        await kit.origin.until(lambda: bool(kit.origin.begun))
+        riding = asyncio.create_task(kit.read(version, ByteSpan(0, CHUNK_BYTES)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if how == "another version":
+            kit.origin.put("k", CHUNK_BYTES, '"v2"')
+        else:
+            del kit.origin.objects[REF]
+    await asyncio.gather(asking, return_exceptions=True)
+    with pytest.raises(VersionChanged):
+        await riding
+
+
+async def test_closing_tells_those_who_hope(kit):
+    version = kit.origin.put("k", CHUNK_BYTES)
+    async with kit.origin.hold():
+        asking = asyncio.create_task(kit.cache.entry(REF, start=0))
+        await kit.origin.until(lambda: bool(kit.origin.begun))
+        riding = asyncio.create_task(kit.read(version, ByteSpan(0, CHUNK_BYTES)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await kit.fills.close()
+    assert {type(fault) for fault in await asyncio.gather(asking, riding, return_exceptions=True)} == {OwnFault}
