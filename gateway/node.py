@@ -61,12 +61,12 @@ def run_node(settings: Settings) -> int:
     set_up_logs(settings.server.log_level, node=settings.cluster.node_id)
     try:
         lock = lock_directory(Path(settings.cache.directory))
-        ready = _prepared(settings)
+        node = Node(_prepared(settings))
     except (OSError, DiskFault, IdentitiesError) as error:
         sys.stderr.write(f"forebay: cannot start: {error}\n")
         return 1
     try:
-        return uvloop.run(Node(ready).run())
+        return uvloop.run(node.run())
     finally:
         lock.close()
 
@@ -154,18 +154,21 @@ class Node:
             ],
             settings.to_json().encode(),
             grace_s=settings.server.drain_s + STOP_MARGIN_S,
-            crashed=self._distrust,
+            crashed=self._mourn,
         )
         self._lag_s = 0.0
-        if not self._clean.exists():
-            self._distrust()
-        self._clean.unlink(missing_ok=True)
+
+    def _mourn(self) -> None:
+        """A worker (or this node) was killed, perhaps between a write and the telling of it.
+
+        Its leftovers go, and nobody trusts what he knows: at once, and a lease later for a write that was on its way.
+        """
+        self._keeper.recovery.clear_filling()
+        self._distrust()
+        asyncio.get_running_loop().call_later(self._settings.cluster.lease_s, self._distrust)
 
     def _distrust(self) -> None:
-        """A worker (or this node) was killed, perhaps between a write and the telling of it: nobody may trust it.
-
-        Entries are asked about again, here and (with a new standing) on every other member.
-        """
+        """Entries are asked about again, here and (with a new standing) on every other member."""
         self._keeper.catalog.distrust()
         self._table.renew_standings()
 
@@ -183,6 +186,9 @@ class Node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        if not self._clean.exists():
+            self._mourn()
+        self._clean.unlink(missing_ok=True)
         peers = self._build_peers()
         admin = web.AppRunner(build_admin(self._sources(peers)), access_log=None)
         await admin.setup()

@@ -27,6 +27,7 @@ import uvloop
 
 from cache.cache import Cache
 from cache.chunks import Chunk
+from cache.faults import DiskFault
 from cache.fills.driver import Fills
 from cache.freshness import Freshness, FreshnessRule
 from cache.lookups import Lookups
@@ -317,7 +318,7 @@ def main() -> int:
     place = Place(int(number), Path(run_dir), Path(leases))
     try:
         uvloop.run(serve(settings, place))
-    except OSError as error:
+    except (OSError, DiskFault) as error:
         structlog.get_logger().error("worker cannot serve", why=str(error))
         return 1
     return 0
