@@ -14,6 +14,8 @@ POINTS = np.random.default_rng(7).integers(0, 2**64, 200_000, dtype=np.uint64)
 
 KNOWN = [("node-2", 0), ("node-0", 0), ("node-2", 1), ("node-0", 1), ("node-1", 0)]
 
+NAMEABLE = st.characters(exclude_characters="\0", exclude_categories=["Cs"])  # numpy drops a final NUL of a text
+
 
 def view_of(*nodes: Node) -> View:
     return View(1, tuple(sorted(nodes, key=lambda node: node.id)))
@@ -61,7 +63,7 @@ def test_a_changed_weight_moves_chunks_to_or_from_that_node_only() -> None:
 
 @settings(max_examples=5, deadline=None)
 @given(
-    names=st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=5, unique=True),
+    names=st.lists(st.text(NAMEABLE, min_size=1, max_size=6), min_size=2, max_size=5, unique=True),
     weights=st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=5, max_size=5),
     gone=st.integers(0, 4),
 )
