@@ -56,7 +56,7 @@ class Lookups:
         self._chunk_bytes = chunk_bytes
         self.stale_if_error_s = stale_if_error_s
         self._asking: dict[tuple[ObjectRef, int, bool], asyncio.Task[Entry]] = {}
-        self._begun_for: dict[ObjectRef, int] = {}
+        self._begun_for: dict[ObjectRef, tuple[int, Chunk]] = {}
 
     def known(self, ref: ObjectRef) -> Entry | None:
         """What the catalog says and freshness lets count; None: upstream has to be asked."""
@@ -97,7 +97,7 @@ class Lookups:
             if len(self._begun_for) >= BEGUN_MAX:
                 del self._begun_for[next(iter(self._begun_for))]
             ref = ObjectRef(chunk.version.bucket, chunk.version.key)
-            self._begun_for[ref] = self._ports.catalog.token(ref)
+            self._begun_for[ref] = self._ports.catalog.token(ref), chunk
 
     async def _joined(self, ref: ObjectRef, begin: _Begin | None, *, again: bool = False) -> Entry:
         """The answer to the question that is under way, or to a new one; ``begin`` None: by HEAD."""
@@ -165,12 +165,15 @@ class Lookups:
 
     def _may_have_begun(self, ref: ObjectRef) -> bool:
         """Whether another node was just served the first chunk, or the store has that of the version last heard of."""
-        if self._begun_for.get(ref) == self._ports.catalog.token(ref):
+        token, served = self._begun_for.get(ref, (None, None))
+        if token == self._ports.catalog.token(ref) or self._is_here(ref, served):
             return True
         last = self._ports.catalog.recall(ref)
-        if last is None or not last.size:
-            return False
-        return self._ports.store.find(chunk_of(last, self._chunk_bytes, 0)) is not None
+        return last is not None and bool(last.size) and self._is_here(ref, chunk_of(last, self._chunk_bytes, 0))
+
+    def _is_here(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
+        stored = chunk is not None and self._ports.store.find(chunk) is not None
+        return stored or self._ports.fills.coming(ref, chunk)
 
     def _bearable(self, ref: ObjectRef, now: float) -> Entry | None:
         """An entry that is stale but, upstream being down, may be served: a choice of the operator's.

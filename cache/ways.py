@@ -60,6 +60,10 @@ class Filling(Protocol):
         """Ask upstream what the key holds, and fill its first chunk from the answer."""
         ...
 
+    def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
+        """Whether the key's first chunk is on its way, asked for or (if it is ``chunk``) being filled."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:

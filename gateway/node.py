@@ -145,7 +145,7 @@ class Node:
             chunk_bytes=settings.cache.chunk_size,
         )
         self._leases = self._leases_of_this_boot()
-        self._clean = self._run_dir / "stopped"
+        self._serving = self._run_dir / "serving"
         self._table = LeaseTable(str(self._leases), lease_s=settings.cluster.lease_s, clock=SystemClock())
         self._supervisor = Supervisor(
             [
@@ -186,9 +186,9 @@ class Node:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if not self._clean.exists():
+        if self._serving.exists():  # the last run was killed
             self._mourn()
-        self._clean.unlink(missing_ok=True)
+        self._serving.touch()
         peers = self._build_peers()
         admin = web.AppRunner(build_admin(self._sources(peers)), access_log=None)
         await admin.setup()
@@ -209,7 +209,7 @@ class Node:
             await admin.cleanup()
             await peers.close()
             self._meter.close()
-        self._clean.touch()
+        self._serving.unlink(missing_ok=True)
         return 0
 
     async def _tell_ready(self) -> None:

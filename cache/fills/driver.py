@@ -110,6 +110,10 @@ class Fills:
         task.add_done_callback(lambda _: self._disappoint(ref))
         return await found
 
+    def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
+        """Whether the key's first chunk is on its way: by a question, or (if it is ``chunk``) by a fill."""
+        return ref in self._hoping or (chunk is not None and chunk.id in self._rides)
+
     def under_way(self, chunk: Chunk) -> bool:
         """Whether this worker is filling the chunk now."""
         return chunk.id in self._rides
