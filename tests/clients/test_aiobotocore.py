@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from tests.cluster import ACCESS_KEY, SECRET_KEY, Cluster
 from tests.doubles.bodies import body_of
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 MIB = 1 << 20
 
 

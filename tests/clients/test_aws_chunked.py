@@ -13,7 +13,7 @@ from tests.clients.signing import Signed
 from tests.cluster import ACCESS_KEY, SECRET_KEY, Cluster
 from tests.doubles.bodies import body_of
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 SIZES = [0, 1, 65_536, 1_300_000]
 
 

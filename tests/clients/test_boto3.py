@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from tests.clients.conftest import Read
 from tests.doubles.bodies import body_of
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 MIB = 1 << 20
 
 

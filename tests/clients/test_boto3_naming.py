@@ -19,7 +19,7 @@ from tests.clients.conftest import SESSION_TOKEN, Read, Upstream
 from tests.cluster import ACCESS_KEY, SECRET_KEY, Cluster
 from tests.doubles.bodies import body_of
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 KEYS = [
     "a b", "a+b", "a%20b", "ü/é/日本", "q?x=1&y#z", "(paren)'quote'!*", "tab\tkey", "a=b;c,d@e:f$g", "~tilde",
     "\U0001f600", "k" * 200 + "/" + "é" * 100 + "/" + "x" * 199,

@@ -19,7 +19,7 @@ from gateway.client.errors import AccessDenied, ObjectNotFound, RangeOutside
 from gateway.client.reader import Reader
 from gateway.client.torch import ObjectDataset, ShardDataset
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 ODD_NAMES = ["a b+c.bin", "ü/é%20.bin", "q?x=1&y#z.bin"]
 

@@ -11,7 +11,7 @@ from pyarrow import dataset, fs, parquet
 
 from tests.cluster import ACCESS_KEY, SECRET_KEY, Cluster
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 MIB = 1 << 20
 
 

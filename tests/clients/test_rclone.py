@@ -11,7 +11,7 @@ import pytest
 from bench.servers.rclone import find_rclone
 from tests.cluster import ACCESS_KEY, SECRET_KEY, Cluster
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 def rclone(cluster: Cluster, number: int, *arguments: str) -> str:

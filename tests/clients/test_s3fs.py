@@ -12,7 +12,7 @@ import s3fs
 from tests.clients.conftest import Upstream
 from tests.cluster import ACCESS_KEY, SECRET_KEY, Cluster
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 MIB = 1 << 20
 
 

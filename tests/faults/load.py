@@ -10,6 +10,7 @@ are not those of the version are a wrong answer, retried by nobody.
 from __future__ import annotations
 
 import io
+import os
 import random
 import sys
 import threading
@@ -26,6 +27,7 @@ from tests.doubles.bodies import body_of, locate
 from tests.faults.upstream import Item
 
 BUCKET = "data"
+ROUNDS = int(os.environ.get("FOREBAY_FAULT_ROUNDS", "5"))
 ATTEMPTS = 5
 TRANSFER = TransferConfig(use_threads=False, num_download_attempts=ATTEMPTS)
 RETRIES = {"max_attempts": 10, "mode": "standard"}

@@ -29,11 +29,11 @@ from cache.store.scrub import fsck
 from tests.cluster import Cluster, Node
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.faults.load import BUCKET, RETRIES, read_whole, tell
+from tests.faults.load import BUCKET, RETRIES, ROUNDS, read_whole, tell
 from tests.faults.upstream import Item
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
-FLIPS = 200
+pytestmark = pytest.mark.timeout(300)
+FLIPS = 10 * ROUNDS
 RESTART_EVERY = 50
 MIB = 1 << 20
 SETTINGS = {"cache": {"chunk_size": "1MiB"}}

@@ -15,10 +15,10 @@ from cache.store.scrub import fsck
 from tests.cluster import Cluster
 from tests.doubles.bodies import body_of
 from tests.faults.cutting import Cut, CuttingUpstream
-from tests.faults.load import BUCKET, tell
+from tests.faults.load import BUCKET, ROUNDS, tell
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(200)]
-CUTS = 100
+pytestmark = pytest.mark.timeout(200)
+CUTS = 5 * ROUNDS
 CHUNK = 256 * 1024
 
 

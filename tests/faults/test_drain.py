@@ -13,7 +13,7 @@ from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
 from tests.faults.load import BUCKET, get
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 SIZE = 24 << 20
 
 

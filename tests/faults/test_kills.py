@@ -1,6 +1,6 @@
 """Processes are killed at any instant, under load: no wrong byte, no error that the SDK's retry does not absorb.
 
-``FOREBAY_FAULT_ROUNDS`` says how many kills of each kind (20). What is killed: a worker (its node starts it again), a
+``FOREBAY_FAULT_ROUNDS`` says how many kills of each kind (5). What is killed: a worker (its node starts it again), a
 whole node (the test starts it again, as systemd would), and whoever is in the middle of filling a chunk.
 """
 
@@ -16,11 +16,10 @@ import pytest
 
 from tests.cluster import Cluster, Node
 from tests.doubles.bodies import body_of
-from tests.faults.load import BUCKET, Load, read_whole, tell
+from tests.faults.load import BUCKET, ROUNDS, Load, read_whole, tell
 from tests.faults.upstream import Item, UpstreamProcess
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
-ROUNDS = int(os.environ.get("FOREBAY_FAULT_ROUNDS", "20"))
 MIB = 1 << 20
 ITEMS = [
     *(Item(f"small{number}", 64 * 1024 + number) for number in range(12)),

@@ -18,7 +18,7 @@ from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
 from tests.faults.load import BUCKET, RETRIES, get, read_whole
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.timeout(90)
 SIZE = 700_000
 LEASE_S = 4.0  # a machine that stalls for a moment must not cost the trust in what is cached
 SETTINGS = {

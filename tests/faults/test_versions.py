@@ -18,10 +18,10 @@ from s3transfer.utils import S3_RETRYABLE_DOWNLOAD_ERRORS
 from tests.cluster import Cluster
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
-from tests.faults.load import BUCKET, RETRIES, tell
+from tests.faults.load import BUCKET, RETRIES, ROUNDS, tell
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
-RUNS = 100
+pytestmark = pytest.mark.timeout(300)
+RUNS = 5 * ROUNDS
 CHUNK = 256 * 1024
 SETTINGS = {"cache": {"chunk_size": "256KiB", "readahead": 2}}
 

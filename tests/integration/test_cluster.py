@@ -3,12 +3,9 @@
 import asyncio
 import hashlib
 
-import pytest
-
 from tests.cluster import Cluster
 from tests.doubles.fake_s3 import FakeS3
 
-pytestmark = pytest.mark.heavy
 MIB = 1 << 20
 
 
