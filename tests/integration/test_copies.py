@@ -13,7 +13,7 @@ from tests.cluster import Cluster, Node
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import FakeS3
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(120)]
 MIB = 1 << 20
 OBJECTS = 16
 SETTINGS: dict[str, dict[str, Any]] = {"server": {"auth": "none"}, "cache": {"chunk_size": MIB, "quota": 64 * MIB}}
