@@ -26,7 +26,7 @@ from tests.doubles.fake_s3 import FakeS3
 from tests.faults.load import BUCKET, read_whole, tell
 from tests.faults.upstream import Item
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 MIB = 1 << 20
 ITEMS = [
     *(Item(f"small{number}", 50_000 + number) for number in range(20)),
