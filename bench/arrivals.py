@@ -53,4 +53,4 @@ class Arrivals:
         """How many operations were due before ``until_s`` and were not taken (by bytes: of the mean size so far)."""
         left = max((until_s - self.due_s) * self._rate.per_s, 0.0)
         each = self._taken / self._operations if self._operations else 1.0
-        return math.ceil(round(left / each, 6))
+        return math.ceil(round(left / each, 3))  # a clock that counts days is good for no more at a million a second

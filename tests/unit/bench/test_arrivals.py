@@ -42,6 +42,14 @@ def test_by_bytes_unsent_are_operations_of_the_mean_size() -> None:
     assert arrivals.unsent(1.0) == 3
 
 
+@given(begin_s=st.floats(0, 1e6))
+def test_however_long_the_machine_has_been_up_none_is_counted_twice(begin_s: float) -> None:
+    arrivals = Arrivals(Rate(1e6), begin_s)
+    for _ in range(50):
+        arrivals.take(1)
+    assert arrivals.unsent(begin_s + 0.2) == 200_000 - 50
+
+
 @pytest.mark.parametrize("per_s", [0.0, -1.0, math.inf, math.nan])
 def test_what_is_no_rate(per_s: float) -> None:
     with pytest.raises(ValueError, match="no rate"):
