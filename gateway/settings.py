@@ -166,6 +166,7 @@ class CacheSettings(Section):
     policy: Literal["s3fifo", "lru"] = Field(default="s3fifo", description="which chunk leaves first at the quota")
     fills_max: Count = Field(default=32, description="chunks brought from upstream at once, per worker")
     readahead: int = Field(default=12, ge=0, description="chunks filled ahead of a sequential read")
+    disk_rest_s: Seconds = Field(default=30.0, description="seconds that a disk which keeps failing is left alone")
     stale_if_error_s: Wait = Field(
         default=0.0, description="seconds past freshness that entries serve while upstream is down"
     )

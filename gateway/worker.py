@@ -167,6 +167,7 @@ class Worker:
             tally=tally,
             verify=cache.verify,
             open_files_max=min(files_max, 8192),
+            disk_rest_s=cache.disk_rest_s,
         )
         environment = open_environment(directory)
         return store, LmdbCatalog(environment, Tokens(environment.places.tokens), tally)

@@ -27,7 +27,7 @@ from cache.store.chunk_files import open_chunk_file, read_footer, remove_judged
 from cache.store.environment import open_environment
 from cache.store.filling import FULL, FileWriter, Outlet
 from cache.store.footer import BLOCK_BYTES, FooterDamaged, disk_bytes
-from cache.store.health import Health
+from cache.store.health import REST_S, Health
 from cache.store.index import ChunkIndex
 from cache.store.mapped import Touches
 from cache.store.pages import Pages
@@ -46,7 +46,7 @@ class FileStore:
     """One worker's face of the shared cache directory.
 
     ``quota_bytes`` bounds the disk space of all chunk files of the node. ``open_files_max`` bounds the readers kept
-    open. ``now`` is a monotonic clock in seconds. Raises DiskFailed when the directory cannot be used at all.
+    open. A disk that keeps failing is left alone for ``disk_rest_s``. ``now`` is a monotonic clock in seconds. Raises DiskFailed when the directory cannot be used at all.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class FileStore:
         tally: Tally,
         verify: Literal["auto", "always"] = "auto",
         open_files_max: int = 1024,
+        disk_rest_s: float = REST_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._environment = open_environment(directory)
@@ -66,7 +67,7 @@ class FileStore:
         self._quota_bytes = quota_bytes
         self._tally = tally
         self._now = now
-        self._health = Health()
+        self._health = Health(disk_rest_s)
         self._readers = OpenReaders(open_files_max)
         self._numbers = itertools.count()
         self._filling: dict[str, int] = {}

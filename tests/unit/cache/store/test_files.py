@@ -11,7 +11,7 @@ import pytest
 
 from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import DiskDamaged, DiskFailed, DiskFault, DiskFull
-from cache.store.health import OFF_S, STRIKES_MAX
+from cache.store.health import STRIKES_MAX
 from cache.tally import Count, Tally
 from cache.versions import ObjectVersion
 from tests.unit.cache.store.samples import body_of, chunk_of, fill, flip, path_of, read_all, store_in
@@ -237,7 +237,7 @@ def test_a_failing_disk_is_left_alone_and_tried_again(tmp_path: Path, tally: Tal
     now = [0.0]
     chunk = chunk_of(1, 1000)
     fill(store_in(tmp_path), chunk)
-    store = store_in(tmp_path, tally=tally, now=lambda: now[0])
+    store = store_in(tmp_path, tally=tally, disk_rest_s=7.0, now=lambda: now[0])
     chunks = tmp_path / "chunks"
     chunks.rename(tmp_path / "away")
     chunks.write_bytes(b"")
@@ -249,7 +249,9 @@ def test_a_failing_disk_is_left_alone_and_tried_again(tmp_path: Path, tally: Tal
     chunks.unlink()
     (tmp_path / "away").rename(chunks)
     assert store.find(chunk) is None
-    now[0] = OFF_S
+    now[0] = 6.9
+    assert store.find(chunk) is None
+    now[0] = 7.0
     assert store.find(chunk) is not None
 
 
