@@ -26,7 +26,7 @@ demo: setup
 
 # The bulk side by side, then what needs the machine for itself (exit 5: ARGS chose none of those).
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not heavy' $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m 'not heavy' $(ARGS)
 	$(BIN)/python -m pytest -q -m heavy $(ARGS) || test $$? -eq 5
 
 lint: setup

@@ -1,6 +1,7 @@
 """Two upstreams that are not ours (moto, and rclone over a directory), and two nodes before each.
 
-The nodes and the upstream live as long as a test module. A test takes a bucket of its own.
+The nodes and the upstream live as long as there are tests over that upstream, whatever their module: a test takes a
+bucket of its own, and leaves the nodes as they are. xdist keeps these tests together by their ids (tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -66,13 +67,13 @@ def serve_rclone(directory: Path) -> Iterator[Upstream]:
         yield Upstream("rclone", listening.endpoint)
 
 
-@pytest.fixture(scope="module", params=[serve_moto, serve_rclone], ids=["moto", "rclone"])
+@pytest.fixture(scope="session", params=[serve_moto, serve_rclone], ids=["moto", "rclone"])
 def upstream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
     with request.param(tmp_path_factory.mktemp("upstream")) as served:
         yield served
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two nodes: the first with two workers, the second with two as well."""
     directory = tmp_path_factory.mktemp("cluster")

@@ -32,7 +32,7 @@ ITEMS = [
     *(Item(f"small{number}", 50_000 + number) for number in range(20)),
     *(Item(f"large{number}", 3 * MIB + number) for number in range(8)),
 ]
-SETTINGS = {"cache": {"chunk_size": "1MiB"}}
+SETTINGS = {"cache": {"chunk_size": "1MiB", "disk_rest_s": 3.0}}
 FRESH = '[[freshness]]\nbucket = "*"\nmode = "immutable"\n'
 SEAL = {"total_max_attempts": 1, "mode": "standard"}
 

@@ -22,6 +22,7 @@ from tests.faults.load import BUCKET, RETRIES, ROUNDS, tell
 
 pytestmark = pytest.mark.timeout(300)
 RUNS = 5 * ROUNDS
+BESIDE = 4  # so many at once: each waits for its upstream most of the time
 CHUNK = 256 * 1024
 SETTINGS = {"cache": {"chunk_size": "256KiB", "readahead": 2}}
 
@@ -36,28 +37,39 @@ def read(client: Any, key: str) -> bytes | None:
 
 
 async def test_an_object_changes_between_two_chunks_of_a_read(tmp_path):
-    chance, outcomes = random.Random(5), Counter[str]()
+    outcomes, beside = Counter[str](), asyncio.Semaphore(BESIDE)
     async with FakeS3() as fake:
         fake.trouble(method="GET", rate=4e6)
         with Cluster(tmp_path, fake.endpoint, nodes=2, settings=SETTINGS) as cluster:
             clients = [cluster.boto3(number, retries=RETRIES) for number in range(2)]
-            for run in range(RUNS):
-                key, size = f"k{run}", 10 * CHUNK + run
-                sizes = {1: size, 2: size if run % 2 else size + chance.randrange(-CHUNK, 3 * CHUNK)}
-                fake.shelf.generate(BUCKET, key, size, 1)
-                reading = asyncio.create_task(asyncio.to_thread(read, clients[run % 2], key))
-                await fake.waiting(key, chance.randrange(2, 10), "GET")
-                fake.shelf.generate(BUCKET, key, sizes[2], 2)
-                first = await reading
-                again = await asyncio.to_thread(read, clients[(run + chance.randrange(2)) % 2], key)
-                bodies = {version: body_of(key, version, 0, sizes[version]) for version in sizes}
-                for name, body in (("first", first), ("again", again)):
-                    version = next((version for version in bodies if bodies[version] == body), None)
-                    assert body is None or version, f"run {run}, {name}: {len(body or b'')} bytes of no one version"
-                    outcomes[f"{name} {version or 'broke off'}"] += 1
+
+            async def run(number: int) -> None:
+                async with beside:
+                    outcomes.update(await read_what_changes(fake, clients, number))
+
+            await asyncio.gather(*(run(number) for number in range(RUNS)))
     tell(f"{RUNS} changes under a read: {dict(outcomes)}")
+    assert outcomes.total() == 2 * RUNS
     assert outcomes["first broke off"] > RUNS // 4, "the changes came too late to mean anything"
     assert outcomes["again broke off"] < RUNS // 10
+
+
+async def read_what_changes(fake: FakeS3, clients: list[Any], run: int) -> list[str]:
+    """A key of its own is read while it changes, and read again: what became of both. Fails on a mixture."""
+    chance, key, size = random.Random(run), f"k{run}", 10 * CHUNK + run
+    sizes = {1: size, 2: size if run % 2 else size + chance.randrange(-CHUNK, 3 * CHUNK)}
+    fake.shelf.generate(BUCKET, key, size, 1)
+    reading = asyncio.create_task(asyncio.to_thread(read, clients[run % 2], key))
+    await fake.waiting(key, chance.randrange(2, 10), "GET")
+    fake.shelf.generate(BUCKET, key, sizes[2], 2)
+    first = await reading
+    again = await asyncio.to_thread(read, clients[(run + chance.randrange(2)) % 2], key)
+    bodies, became = {version: body_of(key, version, 0, sizes[version]) for version in sizes}, []
+    for name, body in (("first", first), ("again", again)):
+        version = next((version for version in bodies if bodies[version] == body), None)
+        assert body is None or version, f"run {run}, {name}: {len(body or b'')} bytes of no one version"
+        became.append(f"{name} {version or 'broke off'}")
+    return became
 
 
 async def test_a_small_key_is_overwritten_while_it_is_read(tmp_path):
