@@ -1,9 +1,10 @@
 """The composition root of a node: one process that keeps its workers, its disk, its books and its admin port.
 
-The node process owns what there must be one of. It prepares the cache directory before any worker starts, gives the
-workers their settings over a pipe, starts again (with back-off) one that ends, and runs eviction, recovery and scrub,
-the summing of the meters, and health, metrics and status. It serves no client. SIGTERM drains the workers and ends
-with exit code 0; when the node process is killed, the kernel ends its workers.
+The node process owns what there must be one of. It forks its first workers before anything else, while it is nothing
+but imported code; they wait for their settings, which they get when the cache directory is prepared and the admin port
+is there. It starts again (with back-off) a worker that ends, and runs eviction, recovery and scrub, the summing of the
+meters, and health, metrics and status. It serves no client. SIGTERM drains the workers and ends with exit code 0; when
+the node process is killed, the kernel ends its workers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import json
 import os
 import secrets
@@ -19,6 +21,8 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -36,45 +40,64 @@ from cache.peers.client import PeersClient, Trust
 from cache.policy.lru import Lru
 from cache.policy.s3fifo import S3Fifo
 from cache.store.directory_lock import lock_directory
-from cache.store.environment import prepare
+from cache.store.environment import Environment, prepare
 from cache.store.index import ChunkIndex
 from cache.store.keeper import Keeper
 from cache.views import Owner
 from gateway.http.admin import AdminSources, build_admin
 from gateway.identities import IdentitiesError, generate_identities, load_identities
+from gateway.lives import Life, fork_each
 from gateway.logs import set_up_logs
 from gateway.meter.documents import Document
 from gateway.meter.export import NodeFacts, NodeMeter
 from gateway.settings import Settings
 from gateway.supervisor import Supervisor
-from gateway.worker import SystemClock
+from gateway.worker import SystemClock, import_for, live, place_of
 
 SAMPLE_EVERY_S: Final = 0.25
 STATUS_EVERY_SAMPLES: Final = 4
 STOP_MARGIN_S: Final = 5.0
 PREDECESSOR_S: Final = 3.0
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def run_node(settings: Settings) -> int:
     """Run the node until SIGTERM or SIGINT; its exit code. What keeps it from starting is one line on stderr."""
     set_up_logs(settings.server.log_level, node=settings.cluster.node_id)
+    workers: list[Life] = []
     try:
+        workers = _fork_workers(settings)
         lock = lock_directory(Path(settings.cache.directory))
-        node = Node(_prepared(settings))
+        node = Node(*_prepared(settings), workers)
     except (OSError, DiskFault, IdentitiesError) as error:
         sys.stderr.write(f"forebay: cannot start: {error}\n")
+        _end(workers)
         return 1
     try:
         return uvloop.run(node.run())
     finally:
+        _end(workers)
         lock.close()
 
 
-def _prepared(settings: Settings) -> Settings:
+def _fork_workers(settings: Settings) -> list[Life]:
+    """The first life of each worker; it waits for its settings. Raises OSError.
+
+    Of what is imported only OpenBLAS has threads, and it ends them at a fork by itself.
+    """
+    import_for(settings)
+    gc.freeze()  # no collection here or there touches, and so copies, the pages that all of them share
+    return fork_each([partial(live, number) for number in range(settings.node.workers)])
+
+
+def _end(workers: Sequence[Life]) -> None:
+    for worker in workers:
+        worker.end()
+
+
+def _prepared(settings: Settings) -> tuple[Settings, Environment]:
     """The settings with what only a start can tell: the quota in force, the identities, a secret for a lone node.
 
-    Raises OSError, DiskFault, IdentitiesError.
+    And the environment of the prepared cache directory. Raises OSError, DiskFault, IdentitiesError.
     """
     server, cluster = settings.server, settings.cluster
     _expect_free(server.host, server.port)
@@ -88,7 +111,7 @@ def _prepared(settings: Settings) -> Settings:
     if not cluster.secret.get_secret_value():
         cluster = cluster.model_copy(update={"secret": SecretStr(secrets.token_urlsafe(32))})
     cache = settings.cache.model_copy(update={"quota": quota})
-    return settings.model_copy(update={"cluster": cluster, "cache": cache})
+    return settings.model_copy(update={"cluster": cluster, "cache": cache}), environment
 
 
 def _expect_free(host: str, port: int) -> None:
@@ -123,13 +146,15 @@ def _ensure_identities(settings: Settings) -> None:
 
 
 class Node:
-    """The node process; ``settings`` are prepared."""
+    """The node process; ``settings`` and ``environment`` are prepared, ``workers`` wait for their settings.
 
-    def __init__(self, settings: Settings) -> None:
+    Raises OSError, DiskFault.
+    """
+
+    def __init__(self, settings: Settings, environment: Environment, workers: Sequence[Life]) -> None:
         self._settings = settings
-        directory = Path(settings.cache.directory)
-        self._run_dir = directory / "run"
-        self._environment = prepare(directory)
+        place = place_of(settings, 0)
+        self._run_dir = place.run_dir
         facts = NodeFacts(
             version=version("forebay"),
             space=lambda: (self._used(), settings.cache.quota),
@@ -138,23 +163,21 @@ class Node:
         self._meter = NodeMeter(str(self._run_dir), settings.cluster.node_id, facts)
         policy = S3Fifo(settings.cache.quota) if settings.cache.policy == "s3fifo" else Lru()
         self._keeper = Keeper(
-            self._environment,
+            environment,
             policy,
             self._meter.tally,
             quota_bytes=settings.cache.quota,
             chunk_bytes=settings.cache.chunk_size,
         )
-        self._leases = self._leases_of_this_boot()
+        self._remove_leases_but(place.leases)
         self._serving = self._run_dir / "serving"
-        self._table = LeaseTable(str(self._leases), lease_s=settings.cluster.lease_s, clock=SystemClock())
+        self._table = LeaseTable(str(place.leases), lease_s=settings.cluster.lease_s, clock=SystemClock())
         self._supervisor = Supervisor(
-            [
-                ["-m", "gateway.worker", str(number), str(self._run_dir), str(self._leases)]
-                for number in range(settings.node.workers)
-            ],
+            [["-m", "gateway.worker", str(number)] for number in range(settings.node.workers)],
             settings.to_json().encode(),
             grace_s=settings.server.drain_s + STOP_MARGIN_S,
             crashed=self._mourn,
+            first=workers,
         )
         self._lag_s = 0.0
 
@@ -172,13 +195,11 @@ class Node:
         self._keeper.catalog.distrust()
         self._table.renew_standings()
 
-    def _leases_of_this_boot(self) -> Path:
-        """The grants file; those of other boots, whose clock has ended, are removed."""
-        mine = self._run_dir / f"leases.{_BOOT_ID.read_text().strip()}"
+    def _remove_leases_but(self, mine: Path) -> None:
+        """The grants files of other boots, whose clock has ended, go. Raises OSError."""
         for other in self._run_dir.glob("leases.*"):
             if other != mine:
                 other.unlink()
-        return mine
 
     async def run(self) -> int:
         """Keep the node until it is told to stop; the exit code."""

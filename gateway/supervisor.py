@@ -2,21 +2,21 @@
 
 Each worker slot has one task, which owns the slot's process from start to end. A worker that ends while nobody asked it
 to is started again at once, then with doubling pauses up to ``BACKOFF_MAX_S``; one that has lived ``SETTLED_S`` starts
-from the beginning. A slot is ready once its process has said so. Settings go to the child over its standard input, so
-no secret is in an argument, a file or the environment.
+from the beginning. A slot is ready once its process has said so. The first life of a slot may have begun before; later
+ones are new interpreters, because a node that serves can no longer be forked safely (see ``lives``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
+
+from gateway.lives import Life, spawn
 
 BACKOFF_MIN_S: Final = 0.1
 BACKOFF_MAX_S: Final = 5.0
@@ -25,19 +25,26 @@ READY_S: Final = 60.0
 
 
 class Supervisor:
-    """``commands``: the arguments after the interpreter, one list per worker; ``settings``: what they read.
+    """``commands``: the arguments after the interpreter, one list per worker; ``settings``: what each is told.
 
-    ``grace_s``: how long a worker may take to end after SIGTERM.
+    ``first``: the lives that have begun, one per worker, or none. ``grace_s``: how long a worker may take to end after
+    SIGTERM.
     """
 
     def __init__(
-        self, commands: Sequence[Sequence[str]], settings: bytes, *, grace_s: float, crashed: Callable[[], None]
+        self,
+        commands: Sequence[Sequence[str]],
+        settings: bytes,
+        *,
+        grace_s: float,
+        crashed: Callable[[], None],
+        first: Sequence[Life] = (),
     ) -> None:
         self._grace_s = grace_s
         self._crashed = crashed
         self._commands = commands
         self._settings = settings
-        self._processes: list[asyncio.subprocess.Process | None] = [None] * len(commands)
+        self._lives: list[Life | None] = list(first) or [None] * len(commands)
         self._ready = [False] * len(commands)
         self._all_ready = asyncio.Event()
         self._stopping = False
@@ -49,23 +56,21 @@ class Supervisor:
             await stop.wait()
         finally:
             self._stopping = True
-            for process in self._processes:
-                if process is not None and process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.send_signal(signal.SIGTERM)
-            for slot, process in enumerate(self._processes):
-                if process is None or process.returncode is not None:
-                    slots[slot].cancel()
+            for slot, life in zip(slots, self._lives, strict=True):
+                if life is None:
+                    slot.cancel()
+                else:
+                    life.send_signal(signal.SIGTERM)
             await asyncio.wait(slots, timeout=self._grace_s)
-            for process in self._processes:
-                if process is not None and process.returncode is None:
-                    structlog.get_logger().error("a worker outlived its grace and is killed", pid=process.pid)
-                    process.kill()
+            for life in self._lives:
+                if life is not None:
+                    structlog.get_logger().error("a worker outlived its grace and is killed", pid=life.pid)
+                    life.send_signal(signal.SIGKILL)
             await asyncio.gather(*slots, return_exceptions=True)
 
     def pids(self) -> list[int | None]:
         """The process of each slot, None while it has none."""
-        return [None if one is None or one.returncode is not None else one.pid for one in self._processes]
+        return [None if life is None else life.pid for life in self._lives]
 
     def not_ready(self) -> list[str]:
         """Why requests should not come here yet, one reason per worker that is not ready."""
@@ -98,37 +103,24 @@ class Supervisor:
             await asyncio.sleep(pause_s)
 
     async def _live(self, slot: int) -> int:
-        """One life of one worker; its exit code."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *self._commands[slot],
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        self._processes[slot] = process
+        """One life of one worker; its exit code. Raises OSError when no process can be had."""
+        life = self._lives[slot]
+        if life is None:
+            life = self._lives[slot] = spawn(self._commands[slot])
         try:
-            with contextlib.suppress(ConnectionError):
-                await self._tell(process)
-            self._set_ready(slot, ready=await self._hears_ready(process))
-            return await process.wait()
+            self._set_ready(slot, ready=await self._becomes_ready(life))
+            return await life.ended()
         finally:
             self._set_ready(slot, ready=False)
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            life.send_signal(signal.SIGKILL)
+            await life.ended()
+            self._lives[slot] = None
 
-    async def _tell(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        process.stdin.write(self._settings)
-        await process.stdin.drain()
-        process.stdin.close()
-
-    async def _hears_ready(self, process: asyncio.subprocess.Process) -> bool:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    async def _becomes_ready(self, life: Life) -> bool:
         try:
             async with asyncio.timeout(READY_S):
-                return (await process.stdout.readline()).strip() == b"ready"
+                return await life.begin(self._settings)
         except TimeoutError:
-            structlog.get_logger().error("a worker does not become ready and is killed", pid=process.pid)
-            process.kill()
+            structlog.get_logger().error("a worker does not become ready and is killed", pid=life.pid)
+            life.send_signal(signal.SIGKILL)
             return False

@@ -1,17 +1,17 @@
 """The composition root of one data worker: adapters are built here, wired to the rules, served and shut down.
 
-A worker is a process of its own (``python -m gateway.worker``). It gets its settings as JSON on standard input and its
-number as an argument, listens with SO_REUSEPORT on the clients' port and alone on ``peer_port + number``, and says
-``ready`` on standard output. SIGTERM drains: no new connections, running requests get ``drain_s``, then the rest is
-aborted. When its node process dies the kernel ends it too, so that no worker is left without a keeper.
+A worker is a process of its own, forked from its node process or run as ``python -m gateway.worker NUMBER``. Over its
+line (see ``lives``) it gets its settings as JSON and, when it listens with SO_REUSEPORT on the clients' port and alone
+on ``peer_port + number``, says that it is ready. SIGTERM drains: no new connections, running requests get ``drain_s``,
+then the rest is aborted. When its node process dies the kernel ends it too, so that no worker is left without a keeper.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
+import importlib
 import resource
 import signal
 import sys
@@ -24,6 +24,7 @@ from typing import Final
 
 import structlog
 import uvloop
+from setproctitle import setproctitle
 
 from cache.cache import Cache
 from cache.chunks import Chunk
@@ -53,6 +54,7 @@ from gateway.forward import Forwarder, RequestBody
 from gateway.http.app import GatewayServer
 from gateway.http.service import Patience, Service
 from gateway.identities import load_identities
+from gateway.lives import Line, line_from_stdin
 from gateway.logs import set_up_logs
 from gateway.meter.counters import WorkerMeter
 from gateway.reads import Reads
@@ -66,7 +68,7 @@ SWEEP_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
 FILES_RESERVED: Final = 512
 COPIES_WINDOW_PARTS: Final = 2
-_PR_SET_PDEATHSIG: Final = 1
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,12 @@ class Place:
     number: int
     run_dir: Path
     leases: Path
+
+
+def place_of(settings: Settings, number: int) -> Place:
+    """Where worker ``number`` of a node stands. Raises OSError."""
+    run_dir = Path(settings.cache.directory) / "run"
+    return Place(number, run_dir, run_dir / f"leases.{_BOOT_ID.read_text().strip()}")
 
 
 class SystemClock:
@@ -266,13 +274,8 @@ class Worker:
             self._store.sweep()
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent dies. Linux only."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-async def serve(settings: Settings, place: Place) -> None:
-    """Build the worker and serve until SIGTERM or SIGINT."""
+async def serve(settings: Settings, place: Place, ready: Callable[[], None]) -> None:
+    """Build the worker, call ``ready`` when it listens, and serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -280,15 +283,8 @@ async def serve(settings: Settings, place: Place) -> None:
     meter = WorkerMeter(str(place.run_dir), place.number)
     async with upstream_of(settings, meter.tally) as upstream:
         worker = Worker(settings, place, upstream, meter)
-        await worker.run(stop, _say_ready)
+        await worker.run(stop, ready)
     meter.close()
-
-
-def _say_ready() -> None:
-    """Everything that lives as long as the process is built: the collector need not look at it again."""
-    gc.collect()
-    gc.freeze()
-    print("ready", flush=True)  # noqa: T201 - the node process reads it
 
 
 def upstream_of(settings: Settings, tally: Tally) -> Upstream:
@@ -308,21 +304,40 @@ def upstream_of(settings: Settings, tally: Tally) -> Upstream:
     )
 
 
-def main() -> int:
-    """``python -m gateway.worker NUMBER RUN_DIR LEASES``, settings on standard input."""
-    die_with_parent()
-    number, run_dir, leases = sys.argv[1:4]
-    settings = Settings.from_json(sys.stdin.buffer.read())
+def import_for(settings: Settings) -> None:
+    """Import what workers with these settings import late, so that a fork has it."""
+    if not settings.upstream.access_key:
+        importlib.import_module("aiobotocore.session")  # half a second that not all need
+
+
+def live(number: int, line: Line) -> int:
+    """The life of worker ``number``, however its process began; the exit code."""
+    setproctitle(f"forebay: worker {number}")
+    document = line.read()
+    if not document:  # the node has given up
+        return 1
+    settings = Settings.from_json(document)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
-    set_up_logs(settings.server.log_level, node=settings.cluster.node_id, worker=int(number))
-    place = Place(int(number), Path(run_dir), Path(leases))
+    set_up_logs(settings.server.log_level, node=settings.cluster.node_id, worker=number)
+
+    def ready() -> None:
+        """Everything that lives as long as the process is built: the collector need not look at it again."""
+        gc.collect()
+        gc.freeze()
+        line.ready()
+
     try:
-        uvloop.run(serve(settings, place))
+        uvloop.run(serve(settings, place_of(settings, number), ready))
     except (OSError, DiskFault) as error:
         structlog.get_logger().error("worker cannot serve", why=str(error))
         return 1
     return 0
+
+
+def main() -> int:
+    """``python -m gateway.worker NUMBER``, the line on standard input."""
+    return live(int(sys.argv[1]), line_from_stdin())
 
 
 if __name__ == "__main__":

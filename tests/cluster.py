@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -35,6 +36,7 @@ CLUSTER_SECRET = "0123456789abcdef0123456789abcdef"
 START_S_MAX = 30.0
 _PORTS = (12_000, 32_000)
 _given: set[int] = set()
+_WORKER = re.compile(rb"forebay: worker (\d+)|.*\0gateway\.worker\0(\d+)")  # one that says who it is; one about to
 
 IDENTITIES = f"""
 [[identity]]
@@ -146,9 +148,8 @@ class Node:
         found = {}
         for pid in map(int, children):
             with suppress(OSError):
-                arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if b"gateway.worker" in arguments:
-                    found[int(arguments[arguments.index(b"gateway.worker") + 1])] = pid
+                if worker := _WORKER.match(Path(f"/proc/{pid}/cmdline").read_bytes()):
+                    found[int(worker[1] or worker[2])] = pid
         return [found[number] for number in sorted(found)]
 
     def kill(self) -> None:

@@ -91,10 +91,10 @@ def resident_bytes(pid: int) -> int:
 
 
 def _worker(gateway: Listening) -> int:
-    """The data worker of a node: the child that runs ``gateway.worker``."""
+    """The data worker of a node: the child that is called so."""
     for pid in process_tree(gateway.pid)[1:]:
         with suppress(OSError):
-            if b"gateway.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"forebay: worker "):
                 return pid
     raise OSError("the node has no worker")
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from gateway.supervisor import Supervisor
 
-GOOD = "import sys, time; sys.stdin.read(); print('ready', flush=True); time.sleep(600)"
+GOOD = "import os, sys, time; sys.stdin.read(); os.write(0, b'ready\\n'); time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {GOOD}"
 TOO_LONG = "#" * 300_000  # one argument that no kernel takes
 
