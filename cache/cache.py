@@ -18,7 +18,7 @@ from cache.budgets import Budget
 from cache.chunks import chunk_of
 from cache.faults import VersionChanged
 from cache.lookups import Lookups
-from cache.pieces import FilePiece, Piece, Source
+from cache.pieces import FilePiece, MemoryPiece, Piece, Source
 from cache.plan import Step, plan_steps
 from cache.readahead import Window
 from cache.staging import Staging
@@ -27,6 +27,7 @@ from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.ways import Opened, Ports, Waited, Ways
 
 HELD_CHUNKS_MAX: Final = 64
+TAKEN_BYTES_MAX: Final = 64 * 1024
 AHEAD_CHUNKS_MAX: Final = 64
 
 _UnderWay = deque[tuple[Step, asyncio.Task[Opened]]]
@@ -58,9 +59,17 @@ class Cache:
         """As :meth:`cache.lookups.Lookups.entry`: asks upstream if need be. Raises upstream's fault."""
         return await self._lookups.entry(ref, start=start, checksums=checksums)
 
-    def held(self, version: ObjectVersion, span: ByteSpan) -> list[FilePiece] | None:
+    def held(self, version: ObjectVersion, span: ByteSpan) -> list[Piece] | None:
         """The whole span as verified pieces in memory on this node, or None. Never waits."""
-        store, pieces, chunk_bytes = self._ports.store, list[FilePiece](), self._chunk_bytes
+        store, chunk_bytes = self._ports.store, self._chunk_bytes
+        if version.size <= TAKEN_BYTES_MAX:
+            chunk = chunk_of(version, chunk_bytes, 0)
+            data = store.take(chunk)
+            if data is not None:
+                store.touch(chunk)
+                self._ports.tally.add(Count.CHUNK_HITS_LOCAL)
+                return [MemoryPiece(data[span.start : span.stop], Source.LOCAL)]
+        pieces = list[Piece]()
         if span.stop <= chunk_bytes:
             steps: Iterable[Step] = (Step(chunk_of(version, chunk_bytes, 0), span),)
         else:

@@ -32,23 +32,21 @@ class Chunk:
     chunk_bytes: int
     index: int
     id: bytes = field(init=False, repr=False, compare=False)
+    length: int = field(init=False, repr=False, compare=False)
+    """Payload bytes."""
 
     def __post_init__(self) -> None:
         if self.chunk_bytes <= 0 or not 0 <= self.index * self.chunk_bytes < self.version.size:
             raise ValueError(f"no such chunk: {self.index} of {self.version.size} bytes by {self.chunk_bytes}")
         cut = self.chunk_bytes.to_bytes(8, "big") + self.index.to_bytes(8, "big")
         object.__setattr__(self, "id", xxh3_128_digest(self.version.identity + cut))
+        object.__setattr__(self, "length", min(self.chunk_bytes, self.version.size - self.index * self.chunk_bytes))
 
     @property
     def span(self) -> ByteSpan:
         """Where the chunk lies in its object."""
         start = self.index * self.chunk_bytes
-        return ByteSpan(start, min(start + self.chunk_bytes, self.version.size))
-
-    @property
-    def length(self) -> int:
-        """Payload bytes."""
-        return self.span.length
+        return ByteSpan(start, start + self.length)
 
     @property
     def placement(self) -> int:

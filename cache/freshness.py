@@ -64,7 +64,7 @@ class Freshness:
         """Whether ``entry`` may be served at monotonic time ``now``; ``trusted``: every member's lease holds."""
         if not trusted:
             return Verdict.STALE
-        rule = self.rule_for(ref)
+        rule = self._rules[0] if len(self._rules) == 1 else self.rule_for(ref)
         if rule.mode == "immutable":
             return Verdict.FRESH
         young = rule.mode == "ttl" and 0 <= now - entry.checked_at < rule.ttl_s

@@ -1,7 +1,7 @@
 """What a read hands to whoever sends it: pieces of a body, in order, each with where it came from.
 
 A :class:`FilePiece` leaves by ``sendfile`` from a chunk file that is already verified as far as the piece reaches; a
-:class:`MemoryPiece` carries bytes (a peer's verified unit, or a direct upstream stream). A piece is valid until the
+:class:`MemoryPiece` carries bytes (a small chunk, a peer's verified unit, a direct upstream stream). A piece is valid until the
 next one is asked for; whoever sends it keeps no reference after that.
 """
 
@@ -42,7 +42,7 @@ class FilePiece:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MemoryPiece:
     """Bytes in memory."""
 

@@ -132,6 +132,10 @@ class Store(Protocol):
         """The chunk, if ``span`` of it may be sent at once: kept open, verified, in memory. Opens nothing."""
         ...
 
+    def take(self, chunk: Chunk) -> bytes | None:
+        """The payload of a chunk of one unit, verified by this very call, if it takes no waiting."""
+        ...
+
     def create(self, chunk: Chunk) -> ChunkWriter:
         """Begin a chunk file (blocks: call it in a thread). Raises DiskFull, DiskFailed."""
         ...

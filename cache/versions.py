@@ -52,12 +52,15 @@ class ObjectVersion:
     size: int
     version_id: str = ""
     identity: bytes = field(init=False, repr=False, compare=False)
+    whole: ByteSpan | None = field(init=False, repr=False, compare=False)
+    """All its bytes, if it has any."""
 
     def __post_init__(self) -> None:
         if self.size < 0:
             raise ValueError(f"no such size: {self.size}")
         spelled = _spelled(self.origin, self.bucket, self.key, self.version_id, self.etag, str(self.size))
         object.__setattr__(self, "identity", xxh3_128_digest(spelled))
+        object.__setattr__(self, "whole", ByteSpan(0, self.size) if self.size else None)
 
     @override
     def __hash__(self) -> int:

@@ -16,7 +16,7 @@ from typing import Final
 from cache.cache import Cache
 from cache.faults import UpstreamRefused, VersionChanged
 from cache.pieces import Piece
-from cache.versions import ByteSpan, Entry, ObjectVersion
+from cache.versions import ByteSpan, Entry
 from cache.ways import Waited
 from gateway.admission import Admitted
 from gateway.s3.answers import Answer
@@ -42,7 +42,7 @@ class Reads:
     def at_once(self, admitted: Admitted) -> Answer | None:
         """The answer, if everything it takes is known and in memory on this node. Never waits. Raises S3Error."""
         request = admitted.request
-        entry = None if admitted.operation.route != "read" else self._cache.known(request.ref)
+        entry = self._cache.known(request.ref) if admitted.operation.route == "read" else None
         if entry is None or not _cacheable(request, entry) or (entry.partial and wants_checksum(request, None)):
             return None
         answer, span = self.judge(request, entry)
@@ -75,7 +75,7 @@ class Reads:
         else:
             headers = [] if span is None else [content_range(span, version.size)]
             answer = Answer(status, headers, length, prepared=self._prepared(request, entry, span))
-        return answer, _whole(version) if span is None else span
+        return answer, version.whole if span is None else span
 
     def _prepared(self, request: S3Request, entry: Entry, span: ByteSpan | None) -> str:
         """The entry's header lines, rendered once for as long as the catalog keeps the entry as it is."""
@@ -126,10 +126,6 @@ async def _body(first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncGenerat
         yield first
         async for piece in rest:
             yield piece
-
-
-def _whole(version: ObjectVersion) -> ByteSpan | None:
-    return ByteSpan(0, version.size) if version.size else None
 
 
 def _cacheable(request: S3Request, entry: Entry) -> bool:

@@ -6,9 +6,9 @@ invalidation is one memory write and holds in every process at once. Old rows ar
 (node process) bounds their number. Trouble with LMDB, or a row that does not decode, is a miss and never an exception:
 the catalog only saves questions.
 
-The last rows found are kept decoded, beside the bytes that they were decoded from; a row is always looked up, and
-decoded again only when its bytes are others. ``checked_at`` is comparable between the processes of one boot; the node
-process empties the catalog after another boot (:mod:`cache.store.environment`).
+The last rows found are kept decoded, and looked up again only once a row of their slot has been written by anybody
+(``mapped.Tokens.changes``), decoded again only when the bytes are others. ``checked_at`` is comparable between the
+processes of one boot; the node process empties the catalog after another boot (:mod:`cache.store.environment`).
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
 class _Known:
     """A question that was asked: where its row lies, and the row as last seen, with what it decodes to."""
 
-    __slots__ = ("digest", "entry", "raw", "slot")
+    __slots__ = ("change", "digest", "entry", "raw", "slot")
 
     def __init__(self, ref: ObjectRef) -> None:
         self.digest = ref.digest()
         self.slot = ref.slot(TOKEN_SLOTS)
+        self.change = -1  # the slot's word before the row was read; -1: it was not
         self.raw = b""
         self.entry: Entry | None = None
 
@@ -75,9 +76,13 @@ class LmdbCatalog:
 
     def find(self, ref: ObjectRef) -> Entry | None:
         """The entry, unless there is none or an invalidation came after it was asked for."""
-        known = self._ask(ref)
-        entry = self._row(known, ref)
-        return entry if entry is not None and entry.token == self._tokens.read(known.slot) else None
+        known = self._known.get(ref)
+        if known is None or known.change != self._tokens.changes[known.slot]:
+            known = self._ask(ref)
+            entry = self._row(known, ref)
+        else:
+            entry = known.entry
+        return entry if entry is not None and entry.token == self._tokens.words[known.slot] else None
 
     def recall(self, ref: ObjectRef) -> ObjectVersion | None:
         """The version in the key's row, whether it still counts or not."""
@@ -85,11 +90,13 @@ class LmdbCatalog:
         return entry.version if entry is not None else None
 
     def _row(self, known: _Known, ref: ObjectRef) -> Entry | None:
+        change = self._tokens.changes[known.slot]
         raw = self._get(known.digest)
         if raw is None:
             return None
         if raw != known.raw:
             known.raw, known.entry = raw, _entry_of(raw, ref)
+        known.change = change
         return known.entry
 
     def put(self, ref: ObjectRef, entry: Entry) -> None:
@@ -111,6 +118,7 @@ class LmdbCatalog:
                 txn.put(self._ask(ref).digest, _encode(row))
         except lmdb.Error:
             self._tally.add(Count.DISK_ERRORS)
+        self._tokens.changed(self._ask(ref).slot)
 
     def token(self, ref: ObjectRef) -> int:
         """The ref's invalidation token now."""

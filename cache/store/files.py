@@ -102,6 +102,13 @@ class FileStore:
             return None
         return reader
 
+    def take(self, chunk: Chunk) -> bytes | None:
+        """The payload of a chunk of one unit, if it is kept open, in memory and matches its hash now."""
+        reader = self._readers.find(chunk.id)
+        if reader is None or (reader.chunk is not chunk and reader.chunk != chunk):
+            return None
+        return reader.taken() if self._health.usable(self._now()) else None
+
     def create(self, chunk: Chunk) -> FileWriter:
         """Begin a chunk file. Raises DiskFull (the quota too), DiskFailed. Blocks."""
         if not self._health.usable(self._now()):

@@ -4,6 +4,9 @@
 read before upstream was asked. Invalidation writes a fresh random token, never an increment: two processes may write
 at once, and either's token differs from every one handed out before. An aligned word is read and written whole.
 
+*Changes*, in the same file: a second word per slot, random again whenever a catalog row of that slot was written. Who
+keeps a row decoded compares the word that was there *before* he read the row, and need not look the row up again.
+
 *Touches*: one byte per slot of chunk ids, the number of recent reads up to 3, for the eviction policy. A lost or
 shared mark only makes eviction a little less clever, so nothing is locked. The files hold no truth: deleted, they
 start anew (the node process then renews every token).
@@ -42,31 +45,39 @@ def map_file(path: str, size: int) -> tuple[mmap.mmap, bool]:
 
 
 class Tokens:
-    """The invalidation tokens of a node. Raises DiskFailed when the file cannot be mapped."""
+    """The invalidation tokens of a node, and the changes. Raises DiskFailed when the file cannot be mapped.
 
-    __slots__ = ("_words", "fresh")
+    ``words`` and ``changes``: by slot, to be read where a call costs too much, and written here alone.
+    """
+
+    __slots__ = ("changes", "fresh", "words")
 
     def __init__(self, path: str) -> None:
-        memory, self.fresh = map_file(path, 8 * TOKEN_SLOTS)
-        self._words = memoryview(memory).cast("Q")
+        memory, self.fresh = map_file(path, 16 * TOKEN_SLOTS)
+        both = memoryview(memory).cast("Q")
+        self.words, self.changes = both[:TOKEN_SLOTS], both[TOKEN_SLOTS:]
 
     def read(self, slot: int) -> int:
         """The slot's token now."""
-        return self._words[slot]
+        return self.words[slot]
 
     def renew(self, slot: int) -> None:
         """Whatever was learnt under the slot's old token no longer counts, in any process."""
-        self._words[slot] = secrets.randbits(63)
+        self.words[slot] = secrets.randbits(63)
+
+    def changed(self, slot: int) -> None:
+        """A row of the slot has been written: who keeps one decoded looks again, in any process."""
+        self.changes[slot] = secrets.randbits(63)
 
     def renew_all(self) -> None:
         """As :meth:`renew`, for every slot, in about a millisecond."""
         size = 8 * TOKEN_SLOTS
         fresh = int.from_bytes(secrets.token_bytes(size), "little") & _TOKENS_63
-        self._words.cast("B")[:] = fresh.to_bytes(size, "little")
+        self.words.cast("B")[:] = fresh.to_bytes(size, "little")
 
     def check(self) -> Iterator[str]:
         """What is wrong with me."""
-        if any(word >> 63 for word in self._words):
+        if any(word >> 63 for word in (*self.words, *self.changes)):
             yield "a token has more than 63 bits"
 
 

@@ -29,11 +29,13 @@ class OpenReaders:
 
     def find(self, chunk_id: bytes) -> StoredChunk | None:
         """The reader, now the most recent."""
-        with self._lock:
-            reader = self._readers.get(chunk_id)
-            if reader is not None:
+        reader = self._readers.get(chunk_id)
+        if reader is not None:
+            try:  # unlocked: either call is one step, and a thread may have dropped the reader between them
                 self._readers.move_to_end(chunk_id)
-            return reader
+            except KeyError:
+                return None
+        return reader
 
     def keep(self, reader: StoredChunk) -> None:
         """Remember the reader, in place of an older one of the same chunk."""

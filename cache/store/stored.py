@@ -18,7 +18,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -68,6 +68,7 @@ class Desk:
     failed: Callable[[OSError | None], None]
     damaged: Callable[[Chunk, OpenFile], None]
     timeout_s: float = READ_TIMEOUT_S
+    scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(UNIT_BYTES)))  # the loop's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,16 @@ class StoredChunk:
         if self._verified & need != need or not self._unchanged():
             return False
         return self._desk.pages.resident(self._file.fd, span.start, span.stop)
+
+    def taken(self) -> bytes | None:
+        """The payload of a chunk of one unit, if it is in memory and matches now; None also says "perhaps"."""
+        length = self.chunk.length
+        buffer = self._desk.scratch[:length]
+        try:
+            got = os.preadv(self._file.fd, (buffer,), 0, os.RWF_NOWAIT)
+        except OSError:
+            return None
+        return bytes(buffer) if got == length and xxh3_64_intdigest(buffer) == self._hashes[0] else None
 
     async def reached(self, position: int) -> int:
         """The bound up to which bytes from ``position`` on may be sent; reads and verifies up to 1 MiB for it.

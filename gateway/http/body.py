@@ -43,6 +43,30 @@ class ShortBody(OwnFault):
     """A body ended before its announced length; the connection must not be used again."""
 
 
+def send_first(sender: FileSender, meter: ClientMeter, head: bytes, piece: Piece) -> tuple[bytes, Piece | None]:
+    """Offer the head and the first piece, which may be sent at once; what is left of either.
+
+    Raises ConnectionError, DiskFailed.
+    """
+    if isinstance(piece, MemoryPiece):
+        size, data = len(head), piece.data
+        taken = sender.send_now(b"".join((head, data)))
+        of_head = min(taken, size)
+        meter.head(of_head)
+        meter.sent(piece.source, taken - of_head)
+        if taken == size + len(data):
+            return b"", None
+        return head[of_head:], MemoryPiece(data[taken - of_head :], piece.source)
+    taken = sender.send_now(head, more=True)
+    meter.head(taken)
+    if taken < len(head):
+        return head[taken:], piece
+    taken = sender.sendfile_now(piece.reader.fd, piece.offset, min(piece.length, SLICE_BYTES))
+    meter.sent(piece.source, taken)
+    left = piece.length - taken
+    return b"", FilePiece(piece.reader, piece.offset + taken, left, piece.source) if left else None
+
+
 class Sending:
     """One answer on its way through ``sender``, counted by ``meter``; ``monotonic`` tells seconds."""
 

@@ -3,7 +3,8 @@
 A :class:`Connection` is aiohttp's request handler with one door before it. At the head of an idle connection it looks
 at a complete, body-less GET or HEAD; if the request verifies, is authorised and wholly in memory on this node, the
 answer leaves from here, else the very same bytes go to aiohttp's parser and :mod:`gateway.http.app` answers. The rules
-are the same functions on both ways. Heads are put together here, so a head that trickles in is seen (and timed out)
+are the same functions on both ways; a client that repeats itself is known by its habit (``gateway/s3/habits.py``) and
+judged by what differs. Heads are put together here, so a head that trickles in is seen (and timed out)
 here. The lane is taken only when it is certain that aiohttp's parser holds nothing: bodies of known length are counted,
 and a body of unknown length closes the lane for the rest of the connection.
 """
@@ -19,9 +20,11 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from typing_extensions import override
 
 from cache.faults import Fault
+from cache.pieces import MemoryPiece, Piece, Source
 from cache.sending import FileSender
 from cache.tally import Count
-from gateway.http.body import Pushed, Sending, send_answer
+from gateway.admission import Admitted, Regular
+from gateway.http.body import Pushed, Sending, send_answer, send_first
 from gateway.http.service import Reply, Service
 from gateway.meter.counters import ClientMeter
 from gateway.s3.errors import S3Error
@@ -29,18 +32,20 @@ from gateway.s3.requests import HEAD_BYTES_MAX, read_head, request_of
 
 END: Final = b"\r\n\r\n"
 PIPELINED_BYTES_MAX: Final = 256 * 1024
+NO_BODY: Final = MemoryPiece(b"", Source.LOCAL)
 
 
 class Connection(RequestHandler):
     """One client's connection. ``service`` is what all connections of a worker share; set by a subclass."""
 
-    __slots__ = ("_owed", "_partial", "_reply", "_warming", "flight", "sender", "sending", "since")
+    __slots__ = ("_owed", "_partial", "_regular", "_reply", "_warming", "flight", "sender", "sending", "since")
     service: ClassVar[Service]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own arguments
         super().__init__(*args, **kwargs)
         self._partial = b""  # bytes that nobody has taken yet: a head in the making, or pipelined requests
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
+        self._regular: Regular | None = None  # who sends here, once it is known
         self._reply: Reply | None = None  # the lane's, while it is on its way
         self._warming: asyncio.Task[None] | None = None
         self.sender: FileSender | None = None
@@ -101,27 +106,51 @@ class Connection(RequestHandler):
     def _answer_at_once(self, head: bytes) -> bool:
         """Parse, admit, look up and send, if all that takes no waiting; whether the answer is on its way."""
         service, sender, transport = self.service, self.sender, self.transport
-        read = read_head(head)
-        if read is None or sender is None or transport is None or transport.get_write_buffer_size():
+        if sender is None or transport is None or transport.get_write_buffer_size():
             return False
         began = time.monotonic()
         try:
-            request = request_of(*read, service.domains)
-            admitted = service.admission.admit(request, time.time())
-            answer = service.reads.at_once(admitted)
+            admitted = self._admitted(head)
+            answer = None if admitted is None else service.reads.at_once(admitted)
         except (S3Error, Fault):
             return False  # the other way tells the client
-        if answer is None:
+        if admitted is None or answer is None:
             return False
+        request = admitted.request
         keep = "close" not in request.headers.get("connection", "").lower()
         reply = service.reply(admitted, answer, began, keep=keep)
         service.tally.add(Count.LANE_ANSWERS)
-        self.sending = Sending(sender, reply.meter, time.monotonic, reply.head)
-        if isinstance(answer.body, list):
-            self.sending.extend(answer.body)
+        self._send(sender, reply, answer.body if isinstance(answer.body, list) else [])
+        return True
+
+    def _send(self, sender: FileSender, reply: Reply, pieces: list[Piece]) -> None:
+        """Send the head and the first piece at once; what the socket does not take, and the rest, on its way."""
+        try:
+            head, left = send_first(sender, reply.meter, reply.head, pieces[0] if pieces else NO_BODY)
+        except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
+            self._broke_off(reply, error)
+            return
+        if left is None and len(pieces) < 2:
+            self._answered(reply)
+            return
+        self.sending = Sending(sender, reply.meter, time.monotonic, head)
+        self.sending.extend([*([] if left is None else [left]), *pieces[1:]])
         self._reply = reply
         self._push()
-        return True
+
+    def _admitted(self, head: bytes) -> Admitted | None:
+        """The head's request, if it may go on; None: aiohttp has to look at it. Raises S3Error."""
+        admission, now = self.service.admission, time.time()
+        if self._regular is not None:
+            admitted = admission.admit_regular(self._regular, head, now)
+            if admitted is not None:
+                return admitted
+        read = read_head(head)
+        if read is None:
+            return None
+        admitted = admission.admit(request_of(*read, self.service.domains), now)
+        self._regular = admission.regular(head, admitted, self.service.domains)
+        return admitted
 
     def _push(self) -> None:
         """Give the socket what it takes of the lane's reply, and see to it that the rest follows."""

@@ -156,7 +156,7 @@ class Service:
     def _head(self, answer: Answer, request_id: str, *, close: bool, chunked: bool) -> bytes:
         status, headers = answer.status, answer.headers
         lines = render_lines(headers) if headers else ""
-        if not any(name == "x-amz-request-id" for name, _ in headers):
+        if not headers or not any(name == "x-amz-request-id" for name, _ in headers):
             lines += f"x-amz-request-id: {request_id}\r\nx-amz-id-2: {request_id}\r\n"
         if chunked:
             lines += "transfer-encoding: chunked\r\n"

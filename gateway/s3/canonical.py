@@ -23,8 +23,9 @@ ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
 _ESCAPE: Final = r"%(?:[0189A-F][0-9A-F]|2[0-9ABC{slash}]|3[A-F]|40|5[BCDE]|60|7[BCDF])"
 """A percent escape of what must be escaped, that is of no unreserved character (nor, in a path, of a slash)."""
-_CANONICAL_PATH: Final = re.compile(rf"(?:[/A-Za-z0-9._~-]|{_ESCAPE.format(slash='')})*")
-_CANONICAL_QUERY: Final = re.compile(rf"(?:[=&A-Za-z0-9._~-]|{_ESCAPE.format(slash='F')})*")
+CANONICAL_PATH: Final = rf"(?:[/A-Za-z0-9._~-]++|{_ESCAPE.format(slash='')})*+"
+_CANONICAL_PATH: Final = re.compile(CANONICAL_PATH)
+_CANONICAL_QUERY: Final = re.compile(rf"(?:[=&A-Za-z0-9._~-]++|{_ESCAPE.format(slash='F')})*+")
 _AMZ_DATE: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _SPACES: Final = re.compile(r"[ \t]{2,}|\t")
 
@@ -89,7 +90,15 @@ def derived_key(secret_key: str, day: str, region: str, service: str) -> bytes:
 
 def seal(key: bytes, text: str) -> str:
     """HMAC-SHA256 of a string to sign, in hex."""
-    return hmac.digest(key, text.encode(), "sha256").hex()
+    keyed = _keyed(key).copy()
+    keyed.update(text.encode())
+    return keyed.hexdigest()
+
+
+@lru_cache(maxsize=512)
+def _keyed(key: bytes) -> hmac.HMAC:
+    """The state in which every seal of that key begins."""
+    return hmac.new(key, None, "sha256")
 
 
 @lru_cache(maxsize=64)

@@ -199,8 +199,9 @@ def rights(request: S3Request, operation: Operation) -> tuple[tuple[Permission, 
 
 def _heeds_prefix(request: S3Request, operation: Operation) -> bool:
     """Whether upstream will list beneath ``prefix`` and nothing else; any other answer is not limited by it."""
-    known = all(name in _LISTING_PARAMETERS or name.startswith("X-Amz-") for name in request.query)
-    return known and operation.name in _LISTINGS
+    return operation.name in _LISTINGS and all(
+        name in _LISTING_PARAMETERS or name.startswith("X-Amz-") for name in request.query
+    )
 
 
 def _subresource(request: S3Request) -> str:

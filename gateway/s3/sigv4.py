@@ -41,6 +41,8 @@ EXPIRES_MAX_S: Final = 7 * 24 * 3600
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 AUTHORIZATION_CHARACTERS_MAX: Final = 4096
 EMPTY_SHA256: Final = sha256(b"").hexdigest()
+SIGNATURE_MARK: Final = "Signature="
+SIGNATURE_CHARACTERS: Final = 64
 
 
 class PayloadMode(Enum):
@@ -247,7 +249,7 @@ def _claim_of_header(request: S3Request) -> _Claim:
     text = request.headers["authorization"]
     if not text.startswith(ALGORITHM):
         raise _unsupported()
-    told, _, signature = text.rpartition("Signature=")
+    told, _, signature = text.rpartition(SIGNATURE_MARK)
     if not _HEX_SHA256.fullmatch(signature) or len(text) > AUTHORIZATION_CHARACTERS_MAX:
         raise _malformed(presigned=False, why="it needs Credential, SignedHeaders and Signature")
     access_key, day, region, signed, names = _parse_authorization(told)
@@ -257,6 +259,11 @@ def _claim_of_header(request: S3Request) -> _Claim:
     token = request.headers.get("x-amz-security-token", "")
     amz_date = _date_of(request)
     return _Claim(access_key, day, region, signed, names, signature, amz_date, payload, token, presigned=False)
+
+
+def signed_names(authorization: str) -> tuple[str, ...]:
+    """The names of the signed headers, in their order. Raises S3Error AuthorizationHeaderMalformed."""
+    return _parse_authorization(authorization.rpartition(SIGNATURE_MARK)[0])[3]
 
 
 @lru_cache(maxsize=1024)

@@ -70,6 +70,14 @@ def test_a_chunk_just_sealed_is_ready(store: Store) -> None:
     assert fill(store, chunk_of()).ready(ByteSpan(0, len(BODY)))
 
 
+def test_a_small_chunk_is_taken_whole(store: Store) -> None:
+    chunk = chunk_of(body=BODY[:4321])
+    assert store.take(chunk) is None
+    fill(store, chunk, BODY[:4321])
+    assert store.take(chunk) == BODY[:4321]
+    assert store.take(chunk_of('"2"', BODY[:4321])) is None
+
+
 def test_nothing_is_found_before_seal_and_the_bytes_are_there(store: Store) -> None:
     writer = store.create(chunk_of())
     writer.append(BODY)

@@ -116,6 +116,10 @@ class MemoryStore:
         reader = self.find(chunk)
         return reader if reader is not None and reader.ready(span) else None
 
+    def take(self, chunk: Chunk) -> bytes | None:
+        reader = self.find_ready(chunk, chunk.span)
+        return None if reader is None else os.pread(reader.fd, chunk.length, 0)
+
     def create(self, chunk: Chunk) -> MemoryWriter:
         self.created[chunk] += 1
         self.refuse()

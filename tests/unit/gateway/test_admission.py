@@ -119,3 +119,34 @@ def test_the_meter_is_told_what_the_identity_says_and_the_request_refines():
     odd = asked("GET", "/data/public/k", "READERKEY", x_forebay_gpus="-1")
     unknown = rules.client(rules.admit(odd, NOW))
     assert (unknown.gpus, unknown.target) == (0, 7e9)
+
+
+def head_of(request) -> bytes:
+    lines = [f"{name}: {value}\r\n" for name, value in request.headers.items()]
+    return f"{request.method} {request.raw_path.decode()} HTTP/1.1\r\n{''.join(lines)}\r\n".encode()
+
+
+def test_a_regular_client_gets_the_same_word_by_the_short_way():
+    first = asked("GET", "/data1/public/k", key="READERKEY")
+    door = admission()
+    regular = door.regular(head_of(first), door.admit(first, NOW), ())
+    assert regular is not None
+    for method, target in (("GET", "/data2/public/other"), ("HEAD", "/data1/public/k")):
+        other = asked(method, target, key="READERKEY")
+        assert door.admit_regular(regular, head_of(other), NOW) == door.admit(other, NOW)
+
+
+def test_a_regular_client_may_not_do_more_than_others():
+    first = asked("GET", "/data1/public/k", key="READERKEY")
+    door = admission()
+    regular = door.regular(head_of(first), door.admit(first, NOW), ())
+    assert regular is not None
+    for target in ("/data1/private/k", "/other/public/k", "/data1/"):
+        assert door.admit_regular(regular, head_of(asked("GET", target, key="READERKEY")), NOW) is None
+    assert door.admit_regular(regular, head_of(asked("GET", "/data1/public/k")), NOW) is None
+
+
+def test_nobody_is_regular_without_authentication():
+    door = admission(required=False)
+    request = asked("GET", "/data/k")
+    assert door.regular(head_of(request), door.admit(request, NOW), ()) is None

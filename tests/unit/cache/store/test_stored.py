@@ -128,6 +128,29 @@ async def test_200_flipped_bits_under_open_readers_are_never_sent(tmp_path: Path
     assert store.used_bytes() == 0
 
 
+def test_200_flipped_bits_of_small_chunks_are_never_taken(tmp_path: Path, verify: str) -> None:
+    dice = random.Random(3)
+    store = store_in(tmp_path, verify=verify)
+    for number in range(200):
+        chunk = chunk_of(number, 1 + dice.randrange(UNIT_BYTES))
+        fill(store, chunk)
+        assert store.take(chunk) == body_of(chunk)
+        flip(path_of(tmp_path, chunk), dice.randrange(8 * chunk.length))
+        assert store.take(chunk) is None
+
+
+def test_a_small_chunk_cut_short_or_out_of_memory_is_not_taken(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    reader = fill(store, chunk_of(1))
+    os.fsync(reader.fd)
+    os.posix_fadvise(reader.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    if not reader._desk.pages.resident(reader.fd, 0, 1000):  # some filesystems keep their pages
+        assert store.take(chunk_of(1)) is None
+    fill(store, chunk_of(2))
+    os.truncate(path_of(tmp_path, chunk_of(2)), 999)
+    assert store.take(chunk_of(2)) is None
+
+
 async def test_200_flipped_bits_in_files_found_later_are_never_sent(tmp_path: Path, verify: str, tally: Tally) -> None:
     dice = random.Random(2)
     maker, store = store_in(tmp_path), store_in(tmp_path, verify=verify, tally=tally)
