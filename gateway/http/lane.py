@@ -4,9 +4,9 @@ A :class:`Connection` is aiohttp's request handler with one door before it. At t
 at a complete, body-less GET or HEAD; if the request verifies, is authorised and wholly in memory on this node, the
 answer leaves from here, else the very same bytes go to aiohttp's parser and :mod:`gateway.http.app` answers. The rules
 are the same functions on both ways; a client that repeats itself is known by its habit (``gateway/s3/habits.py``) and
-judged by what differs. Heads are put together here, so a head that trickles in is seen (and timed out)
-here. The lane is taken only when it is certain that aiohttp's parser holds nothing: bodies of known length are counted,
-and a body of unknown length closes the lane for the rest of the connection.
+judged by what differs. Heads are put together here, so a head that trickles in is seen (and timed out) here. The lane
+is taken only when it is certain that aiohttp's parser holds nothing: bodies of known length are counted, and a body of
+unknown length closes the lane for the rest of the connection.
 """
 
 from __future__ import annotations
