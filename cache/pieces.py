@@ -1,8 +1,8 @@
 """What a read hands to whoever sends it: pieces of a body, in order, each with where it came from.
 
 A :class:`FilePiece` leaves by ``sendfile`` from a chunk file that is already verified as far as the piece reaches; a
-:class:`MemoryPiece` carries bytes (a small chunk, a peer's verified unit, a direct upstream stream). A piece is valid until
-the next one is asked for; whoever sends it keeps no reference after that.
+:class:`MemoryPiece` carries bytes (a small chunk, a peer's verified unit, a direct stream). A piece is valid until the
+next one is asked for; whoever sends it keeps no reference after that.
 """
 
 from __future__ import annotations

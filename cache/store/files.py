@@ -46,10 +46,11 @@ class FileStore:
     """One worker's face of the shared cache directory.
 
     ``quota_bytes`` bounds the disk space of all chunk files of the node. ``open_files_max`` bounds the readers kept
-    open. A disk that keeps failing is left alone for ``disk_rest_s``. ``now`` is a monotonic clock in seconds. Raises DiskFailed when the directory cannot be used at all.
+    open. A disk that keeps failing is left alone for ``disk_rest_s``. ``now`` is a monotonic clock in seconds. Raises
+    DiskFailed when the directory cannot be used at all.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, by name
         self,
         directory: Path,
         *,

@@ -2,9 +2,9 @@
 
 A failing disk answers slowly and often, so asking it again for every read costs more than going to a peer. After the
 rest (30 s, where the settings say nothing else) the store is tried again on probation: one more failure switches it off
-at once, and a minute without any clears the record. Only failures of the operating system count (EIO, EROFS, a hang), never a full disk, a damaged file or
-spent descriptors. Times are seconds of a monotonic clock and come from the caller; the store asks before each
-operation and reports each failure.
+at once, and a minute without any clears the record. Only failures of the operating system count (EIO, EROFS, a hang),
+never a full disk, a damaged file or spent descriptors. Times are seconds of a monotonic clock and come from the caller;
+the store asks before each operation and reports each failure.
 """
 
 from __future__ import annotations
