@@ -24,6 +24,8 @@ $(STAMP): pyproject.toml
 demo: setup
 	@$(BIN)/forebay demo $(ARGS)
 
+# What is compiled is kept, whatever the environment says: else each process compiles all tests anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 # The bulk side by side, then what needs the machine for itself (exit 5: ARGS chose none of those).
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m 'not heavy' $(ARGS)

@@ -19,7 +19,7 @@ from tests.doubles.fake_s3 import FakeS3
 from tests.faults.load import BUCKET, RETRIES, Load, read_whole, tell
 from tests.faults.upstream import Item, UpstreamProcess
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.timeout(200)
 MIB = 1 << 20
 ITEMS = [
     *(Item(f"small{number}", 64 * 1024 + number) for number in range(8)),
@@ -65,6 +65,7 @@ def test_a_node_hangs_while_others_read(tmp_path):
             load.judge()
 
 
+@pytest.mark.heavy  # how long writes take is judged
 async def test_a_write_waits_for_the_lease_of_a_hung_node_and_it_never_serves_what_is_old(tmp_path):
     async with FakeS3() as fake:
         fake.shelf.buckets[BUCKET] = {}

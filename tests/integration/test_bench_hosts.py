@@ -24,7 +24,6 @@ ray = pytest.importorskip("ray", reason="ray is not installed: forebay[ray]")
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed: forebay[ray]")
 
 pytestmark = [
-    pytest.mark.heavy,
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
 ]

@@ -29,7 +29,6 @@ def test_after_a_clean_restart_nothing_reaches_the_upstream(tmp_path: Path) -> N
     assert run(tmp_path, "restart")["reads that reached the upstream after clean restarts"] == 0
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("group", ["forwards", "memory", "remote"])
 def test_the_other_groups_run(tmp_path: Path, group: str) -> None:
     assert len(run(tmp_path, group)) == 3
