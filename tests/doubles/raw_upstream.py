@@ -10,11 +10,10 @@ Answers are used in order, one per request; the last one is repeated. ``then``: 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
+
+from tests.doubles.head_server import HeadServer, reset
 
 Then = Literal["keep", "fin", "rst"]
 
@@ -27,34 +26,15 @@ class Scripted:
     then: Then = "keep"
 
 
-class RawUpstream:
+class RawUpstream(HeadServer):
     """See the module."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.heads: list[bytes] = []
-        self.connections = 0
         self._script: list[Scripted] = []
         self._used = self._sent = 0
         self._turn = asyncio.Condition()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @property
-    def endpoint(self) -> str:
-        """Where it listens, as an endpoint URL."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def answer(self, *pieces: bytes, then: Then = "keep") -> None:
         """Add an answer to the script."""
@@ -70,22 +50,9 @@ class RawUpstream:
         async with self._turn:
             await self._turn.wait_for(lambda: self._sent >= count)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                while await self._answered(reader, writer):
-                    pass
-        finally:
-            writer.close()
-
-    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; whether the connection lives on."""
-        self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+    async def answer_head(self, head: bytes, writer: asyncio.StreamWriter) -> bool:
+        """One answer of the script."""
+        self.heads.append(head)
         scripted = self._script[min(self._used, len(self._script) - 1)]
         self._used += 1
         try:
@@ -101,7 +68,5 @@ class RawUpstream:
             await writer.drain()
             await asyncio.sleep(0)
         if scripted.then == "rst":
-            sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+            reset(writer)
         return scripted.then == "keep"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-import socket
-import struct
 from dataclasses import dataclass
-from typing import Self
 
 from tests.doubles.bodies import body_of
+from tests.doubles.head_server import HeadServer, reset
 
 _HEAD = re.compile(rb"(GET|HEAD) /[^/ ]+/([^ ?]+)[^ ]* HTTP/1.1\r\n")
 _RANGE = re.compile(rb"range: bytes=(\d+)-(\d+)", re.IGNORECASE)
@@ -25,47 +22,17 @@ class Cut:
     chunked: bool
 
 
-class CuttingUpstream:
+class CuttingUpstream(HeadServer):
     """Between ``async with``. ``sizes`` are the objects; ``cuts`` says which are cut. Counts ``struck``."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sizes: dict[str, int] = {}
         self.cuts: dict[str, Cut] = {}
         self.struck = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @property
-    def endpoint(self) -> str:
-        """Where it listens, as an endpoint URL."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                while await self._answer(await reader.readuntil(b"\r\n\r\n"), writer):
-                    await writer.drain()
-        finally:
-            writer.close()
-
-    async def _answer(self, head: bytes, writer: asyncio.StreamWriter) -> bool:
-        """One request; whether the connection lives on."""
+    async def answer_head(self, head: bytes, writer: asyncio.StreamWriter) -> bool:
+        """A HEAD or a GET of one of the objects."""
         found = _HEAD.match(head)
         assert found is not None
         key = found[2].decode()
@@ -99,7 +66,5 @@ class CuttingUpstream:
             return True
         self.struck += 1
         if cut.reset:
-            sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+            reset(writer)
         return False
