@@ -34,6 +34,7 @@ class ByFileAndUpstream(LoadFileScheduling):
         return f"clients over {found[1]}" if found else str(super()._split_scope(nodeid))
 
 
+@pytest.hookimpl(optionalhook=True)  # of xdist, which may be switched off
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFileAndUpstream | None:
     """``--dist loadfile`` as it is meant here."""
     return ByFileAndUpstream(config, log) if config.getvalue("dist") == "loadfile" else None
