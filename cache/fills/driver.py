@@ -182,6 +182,7 @@ class Fills:
     async def _copy(self, ride: Ride) -> None:
         """A chunk of another node's, into this one's store."""
         with self._told(ride):
+            await self._open(ride)
             await self._store_all(ride, ride.fetch(ride.span))
 
     async def _begin(self, ref: ObjectRef, chunk_bytes: int, found: asyncio.Future[Entry], *, whole: bool) -> None:
@@ -195,7 +196,7 @@ class Fills:
                     found.set_result(beginning.entry)
                 if ride is not None:
                     with self._told(ride):
-                        await self._fill(ride, nullcontext(beginning.body))
+                        await self._fill(ride, nullcontext(beginning.body), begun=True)
         except Fault as fault:
             if not found.done():
                 found.set_exception(fault)
@@ -250,21 +251,30 @@ class Fills:
                 self._executor.submit(ride.writer.abandon)
         ride.wake()
 
-    async def _fill(self, ride: Ride, exchange: Bytes) -> None:
-        """Bring the chunk in, beginning with ``exchange``. Raises the fault that ends the fill."""
+    async def _fill(self, ride: Ride, exchange: Bytes, *, begun: bool = False) -> None:
+        """Bring the chunk in, beginning with ``exchange``. Raises the fault that ends the fill.
+
+        ``begun``: the exchange is under way, so that the first bytes need not wait for a file to be made before.
+        """
         self._tally.add(Count.FILLS_STARTED)
         self._tally.add(Count.FILLS_NOW)
         try:
+            if not begun:
+                await self._open(ride)
             await self._store_all(ride, exchange)
             self._tally.add(Count.FILLS_SEALED)
         finally:
             self._tally.add(Count.FILLS_NOW, -1)
 
-    async def _store_all(self, ride: Ride, exchange: Bytes) -> None:
-        writer = ride.writer = await self._on_disk(self._store.create, ride.chunk)
+    async def _open(self, ride: Ride) -> None:
+        """Before upstream is asked: a disk that takes nothing costs no exchange."""
+        ride.writer = await self._on_disk(self._store.create, ride.chunk)
         ride.wake()
+
+    async def _store_all(self, ride: Ride, exchange: Bytes) -> None:
         await self._bring(ride, exchange)
-        ride.sealed = await self._on_disk(writer.seal)
+        assert ride.writer is not None  # noqa: S101 - a chunk has a byte at least
+        ride.sealed = await self._on_disk(ride.writer.seal)
 
     async def _bring(self, ride: Ride, exchange: Bytes) -> None:
         """All that the ride is about, into its file."""
@@ -294,8 +304,10 @@ class Fills:
         return ride.fill.ended()
 
     async def _append(self, ride: Ride, work: Append) -> None:
-        assert ride.writer is not None  # noqa: S101 - opened before anything is received
-        await self._on_disk(_append_all, ride.writer, work.pieces)
+        if ride.writer is None:
+            ride.writer = await self._on_disk(_create_with, self._store, ride.chunk, work.pieces)
+        else:
+            await self._on_disk(_append_all, ride.writer, work.pieces)
         ride.fill.wrote(work.length)
         self._tally.add(Count.FILL_BYTES, work.length)
         ride.wake()
@@ -312,6 +324,17 @@ class Fills:
         except TimeoutError:
             self._disk_off_until = self._clock.monotonic() + DISK_OFF_S
             raise DiskFailed(f"no answer from the disk in {DISK_TIMEOUT_S} s") from None
+
+
+def _create_with(store: Store, chunk: Chunk, pieces: tuple[bytes, ...]) -> ChunkWriter:
+    """In a thread: a file and its first bytes."""
+    writer = store.create(chunk)
+    try:
+        _append_all(writer, pieces)
+    except BaseException:
+        writer.abandon()
+        raise
+    return writer
 
 
 def _append_all(writer: ChunkWriter, pieces: tuple[bytes, ...]) -> None:
