@@ -28,7 +28,7 @@ _FILE_ERRORS: Final = frozenset({errno.EIO, errno.EINVAL, errno.EBADF, errno.EOV
 class FileSender:
     """Sends from files on one transport. ``stall_s``: how long the other end may take nothing."""
 
-    __slots__ = ("_fd", "_loop", "_socket", "_stall_s", "_transport", "_waiter", "_watched")
+    __slots__ = ("_fd", "_loop", "_socket", "_stall_s", "_transport", "_waiter", "watched")
 
     def __init__(self, transport: asyncio.Transport, *, stall_s: float = 60.0) -> None:
         self._loop = asyncio.get_running_loop()
@@ -38,7 +38,7 @@ class FileSender:
         self._socket.settimeout(0)  # as it was: the flag belongs to the connection, not to the descriptor
         self._stall_s = stall_s
         self._waiter: asyncio.Future[None] | None = None
-        self._watched = False
+        self.watched = False  # whether somebody is called whenever the socket takes bytes
 
     async def send(self, fd: int, offset: int, count: int, *, head: bytes = b"") -> None:
         """Send ``head``, then ``count`` bytes at ``offset`` of the file ``fd``.
@@ -84,15 +84,15 @@ class FileSender:
 
     def watch(self, writable: Callable[[], None]) -> None:
         """Call ``writable`` whenever the socket takes bytes, until ``unwatch`` or ``close``."""
-        if not self._watched:
+        if not self.watched:
             self._loop.add_writer(self._fd, writable)
-            self._watched = True
+            self.watched = True
 
     def unwatch(self) -> None:
         """End that."""
-        if self._watched:
+        if self.watched:
             self._loop.remove_writer(self._fd)
-            self._watched = False
+            self.watched = False
 
     def close(self) -> None:
         """Let go of the duplicate; whoever waits in ``send`` gets ConnectionResetError. May be called twice."""

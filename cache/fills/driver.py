@@ -326,7 +326,7 @@ class Fills:
             raise DiskFailed(f"no answer from the disk in {DISK_TIMEOUT_S} s") from None
 
 
-def _create_with(store: Store, chunk: Chunk, pieces: tuple[bytes, ...]) -> ChunkWriter:
+def _create_with(store: Store, chunk: Chunk, pieces: tuple[bytes | memoryview, ...]) -> ChunkWriter:
     """In a thread: a file and its first bytes."""
     writer = store.create(chunk)
     try:
@@ -337,10 +337,9 @@ def _create_with(store: Store, chunk: Chunk, pieces: tuple[bytes, ...]) -> Chunk
     return writer
 
 
-def _append_all(writer: ChunkWriter, pieces: tuple[bytes, ...]) -> None:
-    """In a thread: one way there and back for all of them."""
-    for piece in pieces:
-        writer.append(piece)
+def _append_all(writer: ChunkWriter, pieces: tuple[bytes | memoryview, ...]) -> None:
+    """In a thread: one way there and back, and one write, for all of them."""
+    writer.append(b"".join(pieces) if len(pieces) > 1 else pieces[0])
 
 
 def _unanswered(found: asyncio.Future[Entry]) -> None:

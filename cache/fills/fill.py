@@ -1,8 +1,10 @@
 """One fill as a machine: events in, work out; no loop, socket or file.
 
 A fill receives exactly the chunk's bytes and hands them on in batches: the first piece at once (someone waits for the
-first byte), later ones when a batch is full or when the oldest byte has waited ``LINGER_S``. A batch is full with as
-much as is written, up to ``BATCH_BYTES``: small at first, for who waits, then large, since each costs a thread's turn.
+first byte), later ones when a batch is full or when the oldest byte has waited ``LINGER_S``. Within the first
+``BATCH_BYTES`` a batch is full with as much as is written, for who waits; then it ends where a multiple of
+``BATCH_BYTES`` does: each costs a thread's turn, and what is written large and aligned lies in large pages of memory,
+from which it is sent for less.
 It always holds that ``written <= received <= length``. Upstream may break off in mid-body: what has been received stays
 valid (each request carries ``If-Match``), so the fill asks for the rest, a bounded number of times. The driver does the
 work and reports back; whoever rides on the fill sees only ``written`` grow.
@@ -25,7 +27,7 @@ RESUMES_MAX: Final = 3
 class Append:
     """Write these bytes, in order, to the chunk file, then report ``written``."""
 
-    pieces: tuple[bytes, ...]
+    pieces: tuple[bytes | memoryview, ...]
     length: int
 
 
@@ -57,7 +59,7 @@ class Fill:
         self.length = length
         self.received = 0
         self.written = 0
-        self._batch: list[bytes] = []
+        self._batch: list[bytes | memoryview] = []
         self._batched = 0
         self._since = 0.0
         self._resumes = 0
@@ -71,8 +73,12 @@ class Fill:
         self.received += len(data)
         self._batch.append(data)
         self._batched += len(data)
-        full = self._batched >= min(self.written, BATCH_BYTES)
-        due = full or self.received == self.length or now - self._since >= LINGER_S
+        aligned = self.received - self.received % BATCH_BYTES
+        if self.received < self.length and aligned > self.written:
+            self._since = now
+            return self._flush(keep=self.received - aligned)
+        small = self.written < BATCH_BYTES and self._batched >= self.written
+        due = small or self.received == self.length or now - self._since >= LINGER_S
         return self._flush() if due else None
 
     def ended(self) -> Seal | Discard:
@@ -91,10 +97,13 @@ class Fill:
         self._resumes += 1
         return Resume(ByteSpan(self.written, self.length)) if self.written < self.length else Discard(fault)
 
-    def _flush(self) -> Append:
-        work = Append(tuple(self._batch), self._batched)
-        self._batch.clear()
-        self._batched = 0
+    def _flush(self, keep: int = 0) -> Append:
+        """Everything but the last ``keep`` bytes, which are a part of the last piece."""
+        last = memoryview(self._batch[-1])
+        split = len(last) - keep
+        work = Append((*self._batch[:-1], last[:split]), self._batched - keep)
+        self._batch = [last[split:]] if keep else []
+        self._batched = keep
         return work
 
     def wrote(self, count: int) -> None:

@@ -25,8 +25,8 @@ from cache.versions import ByteSpan
 from gateway.meter.counters import ClientMeter
 from gateway.s3.answers import Answer
 
-SLICE_BYTES: Final = 512 * 1024
-TURN_BYTES: Final = 4 * 1024 * 1024
+FIRST_BYTES: Final = 1024 * 1024  # an object up to here leaves in one turn of the loop
+SLICE_BYTES: Final = 256 * 1024  # of one connection, in one turn of the loop: the others' slices leave in between
 _ALL: Final = 1 << 62
 
 
@@ -61,7 +61,7 @@ def send_first(sender: FileSender, meter: ClientMeter, head: bytes, piece: Piece
     meter.head(taken)
     if taken < len(head):
         return head[taken:], piece
-    taken = sender.sendfile_now(piece.reader.fd, piece.offset, min(piece.length, SLICE_BYTES))
+    taken = sender.sendfile_now(piece.reader.fd, piece.offset, min(piece.length, FIRST_BYTES))
     meter.sent(piece.source, taken)
     left = piece.length - taken
     return b"", FilePiece(piece.reader, piece.offset + taken, left, piece.source) if left else None
@@ -88,17 +88,21 @@ class Sending:
         self._pieces.extend(pieces)
         self._sound = _ALL
 
+    def follow(self, pieces: Iterable[Piece]) -> None:
+        """Queue pieces of the body for a later push, which looks at them again."""
+        self._pieces.extend(pieces)
+
     def frame(self, data: bytes) -> None:
         """Queue bytes that are neither head nor body (chunked framing); the pieces before must be drained."""
         self._head += data
 
     def push(self) -> Pushed:
-        """Give the socket what it takes now, at most a turn's worth. Raises ConnectionError, DiskFailed."""
+        """Give the socket what it takes now, at most a slice. Raises ConnectionError, DiskFailed."""
         if self.blocked_at:
             self._meter.waited(Cause.CLIENT, self._monotonic() - self.blocked_at)
             self.blocked_at = 0.0
         pushed = self._push_head() if self._head else Pushed.DONE
-        turn = TURN_BYTES
+        turn = SLICE_BYTES
         while self._pieces and pushed is Pushed.DONE:
             taken = self._push_piece(self._pieces[0])
             turn -= taken

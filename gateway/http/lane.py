@@ -134,9 +134,9 @@ class Connection(RequestHandler):
             self._answered(reply)
             return
         self.sending = Sending(sender, reply.meter, time.monotonic, head)
-        self.sending.extend([*([] if left is None else [left]), *pieces[1:]])
+        self.sending.follow([*([] if left is None else [left]), *pieces[1:]])
         self._reply = reply
-        self._push()
+        self._loop.call_soon(self._push)
 
     def _admitted(self, head: bytes) -> Admitted | None:
         """The head's request, if it may go on; None: aiohttp has to look at it. Raises S3Error."""
@@ -168,8 +168,10 @@ class Connection(RequestHandler):
         elif pushed is Pushed.COLD:
             sender.unwatch()
             self._warming = self._loop.create_task(self._warm(sending, reply))
-        else:
+        elif pushed is Pushed.FULL:
             sender.watch(self._push)
+        elif not sender.watched:
+            self._loop.call_soon(self._push)
 
     async def _warm(self, sending: Sending, reply: Reply) -> None:
         """The next bytes are not in memory any more: have them verified again, then go on."""

@@ -37,8 +37,22 @@ def test_the_first_piece_goes_on_at_once_later_ones_in_batches():
         if work is not None:
             append(fill, work)
     append(fill, fill.arrived(bytes(2 * BATCH_BYTES), 0.0))
-    assert fill.arrived(bytes(BATCH_BYTES - 1), 0.0) is None
+    assert fill.written == 2 * BATCH_BYTES
+    assert fill.arrived(bytes(3 * BATCH_BYTES - 1 - fill.received), 0.0) is None
     assert len(append(fill, fill.arrived(b"a", 0.0))) == BATCH_BYTES
+    assert fill.written == fill.received == 3 * BATCH_BYTES
+
+
+@given(st.lists(st.integers(1, 2 * BATCH_BYTES), min_size=1, max_size=20))
+def test_batches_end_on_boundaries_once_the_first_is_passed(sizes):
+    fill = Fill(sum(sizes))
+    for size in sizes:
+        work = fill.arrived(bytes(size), 0.0)
+        if work is not None:
+            append(fill, work)
+        assert fill.written <= BATCH_BYTES or fill.written % BATCH_BYTES == 0 or fill.written == fill.length
+        assert fill.received - fill.written < BATCH_BYTES
+    assert fill.written == fill.length
 
 
 def test_a_byte_does_not_linger():
