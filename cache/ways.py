@@ -40,6 +40,10 @@ class Riding(ChunkReader, Protocol):
         """Wait until there is a file to read from."""
         ...
 
+    async def early_from(self, position: int) -> memoryview | None:
+        """Wait for bytes at ``position``: those that are in memory and not on file yet, or None."""
+        ...
+
 
 class Filling(Protocol):
     """The fills of this worker (:class:`cache.fills.driver.Fills`)."""
@@ -84,6 +88,7 @@ class Opened:
 
     source: Source
     reader: ChunkReader | None = None
+    riding: Riding | None = None
     units: AsyncIterator[memoryview] | None = None
     stack: AsyncExitStack | None = None
 
@@ -112,7 +117,8 @@ class Ways:
         owner, peers = self._owner_of(step.chunk.placement), self._ports.peers
         way = judge_way(owner, self._me)
         if way is Way.FILL or peers is None:
-            return Opened(Source.UPSTREAM, await self._ride(step.chunk, step.span))
+            riding = self._riding(step.chunk, step.span)
+            return Opened(Source.UPSTREAM, riding, riding)
         far = is_glimpse(step.chunk, step.span)
         if way is Way.ALONG and not far:
             return Opened(Source.UPSTREAM, await peers.along(owner, step.chunk))
@@ -185,7 +191,12 @@ class Ways:
         waited(CAUSE_OF[opened.source], self._ports.clock.monotonic() - asked_at)
         try:
             if opened.reader is not None:
-                async with aclosing(self._from_file(opened.reader, step.span, opened.source, waited)) as pieces:
+                start = step.span.start
+                if opened.riding is not None and (early := await self._early(opened.riding, step.span, waited)):
+                    yield MemoryPiece(early, opened.source)
+                    start += len(early)
+                file = self._from_file(opened.reader, start, step.span.stop, opened.source, waited)
+                async with aclosing(file) as pieces:
                     async for piece in pieces:
                         yield piece
             elif opened.units is not None:
@@ -212,7 +223,7 @@ class Ways:
 
         async def pieces(step: Step) -> AsyncGenerator[Piece, None]:
             reader = self._ports.store.find(step.chunk) or await self._ride(step.chunk, step.span)
-            async for piece in self._from_file(reader, step.span, Source.UPSTREAM, waited):
+            async for piece in self._from_file(reader, step.span.start, step.span.stop, Source.UPSTREAM, waited):
                 yield piece
 
         return pieces
@@ -237,18 +248,27 @@ class Ways:
             self._ports.store.touch(chunk)
         return reader
 
-    async def _ride(self, chunk: Chunk, span: ByteSpan) -> ChunkReader:
+    def _riding(self, chunk: Chunk, span: ByteSpan) -> Riding:
         glimpse = self._ports.fills.glimpse(chunk, span) if is_glimpse(chunk, span) else None
-        riding = glimpse or self._ports.fills.ride(chunk)
+        return glimpse or self._ports.fills.ride(chunk)
+
+    async def _ride(self, chunk: Chunk, span: ByteSpan) -> ChunkReader:
+        riding = self._riding(chunk, span)
         await riding.opened()
         return riding
 
+    async def _early(self, riding: Riding, span: ByteSpan, waited: Waited) -> memoryview | None:
+        """The first bytes of the span, if they have come from upstream and are not on file yet."""
+        asked_at = self._ports.clock.monotonic()
+        early = await riding.early_from(span.start)
+        waited(Cause.UPSTREAM, self._ports.clock.monotonic() - asked_at)
+        return None if early is None else early[: span.length]
+
     async def _from_file(
-        self, reader: ChunkReader, span: ByteSpan, source: Source, waited: Waited
+        self, reader: ChunkReader, position: int, stop: int, source: Source, waited: Waited
     ) -> AsyncGenerator[Piece, None]:
-        position = span.start
-        while position < span.stop:
-            bound = min(span.stop, position + PIECE_BYTES)
+        while position < stop:
+            bound = min(stop, position + PIECE_BYTES)
             if not reader.ready(ByteSpan(position, bound)):
                 asked_at = self._ports.clock.monotonic()
                 bound = min(await reader.reached(position), bound)

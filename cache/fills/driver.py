@@ -33,6 +33,7 @@ DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
+HEAD_START_S: Final = 0.001  # of the first bytes to who waits for them: a thread would take the interpreter from him
 
 
 class Fills:
@@ -304,10 +305,15 @@ class Fills:
         return ride.fill.ended()
 
     async def _append(self, ride: Ride, work: Append) -> None:
+        if not ride.fill.written:
+            ride.early = work.pieces[0]
+            ride.wake()
+            await asyncio.sleep(HEAD_START_S)
         if ride.writer is None:
             ride.writer = await self._on_disk(_create_with, self._store, ride.chunk, work.pieces)
         else:
             await self._on_disk(_append_all, ride.writer, work.pieces)
+        ride.early = b""
         ride.fill.wrote(work.length)
         self._tally.add(Count.FILL_BYTES, work.length)
         ride.wake()

@@ -1,7 +1,8 @@
 """A ride: a chunk on its way into a file, for everybody who waits for its bytes.
 
 A ride knows the file, how far it is written and what ended it; the driver moves it on and wakes the riders, who look
-again. Riders read the growing file through its descriptor, so that they cost no buffer. Once the chunk is sealed, its
+again. Riders read the growing file through its descriptor, so that they cost no buffer; only the very first bytes may
+be had from memory while they are being written, by whoever waits for them. Once the chunk is sealed, its
 reader in the store answers for it. A rider that leaves ends only its own wait. Who brings the bytes (upstream, another
 node) is the ``fetch`` of the ride.
 """
@@ -33,6 +34,7 @@ class Ride:
         self.fetch = fetch
         self.span = span or ByteSpan(0, chunk.length)
         self.fill = Fill(self.span.length)
+        self.early: bytes | memoryview = b""  # the first bytes, until they are on file
         self.over = False
         self.writer: ChunkWriter | None = None
         self.sealed: ChunkReader | None = None
@@ -65,6 +67,16 @@ class Ride:
         """Wait until the file exists. Raises the fault that ended the fill before that."""
         while self.writer is None:
             await self._woken()
+
+    async def early_from(self, position: int) -> memoryview | None:
+        """The bytes from ``position`` on that are here and not on file yet; None: they are on file.
+
+        Waits until there are any. Raises the fault that ended the fill before.
+        """
+        at = position - self.span.start
+        while self.bound <= position and len(self.early) <= at:
+            await self._woken()
+        return None if self.bound > position else memoryview(self.early)[at:]
 
     async def reached(self, position: int) -> int:
         """As :meth:`cache.ports.ChunkReader.reached`."""
