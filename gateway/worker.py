@@ -67,6 +67,7 @@ from gateway.upstream import Upstream
 SWEEP_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
 FILES_RESERVED: Final = 512
+FILLS_DRAIN_S: Final = 1.0
 COPIES_WINDOW_PARTS: Final = 2
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -168,7 +169,7 @@ class Worker:
     def _build_store(self) -> tuple[FileStore, LmdbCatalog]:
         cache, tally = self._settings.cache, self._meter.tally
         directory = Path(cache.directory)
-        files_max = max(64, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_RESERVED) // 4)
+        files_max = max(64, _spare_files() // 4)
         store = FileStore(
             directory,
             quota_bytes=cache.quota,
@@ -222,7 +223,7 @@ class Worker:
             meter=self._meter,
             domains=server.domains,
             patience=Patience(head_s=server.header_timeout_s, idle_s=server.idle_timeout_s),
-            connections_max=max(64, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_RESERVED) // 4),
+            connections_max=max(64, _spare_files() * 3 // 8),  # two descriptors each
             access_log=server.access_log,
         )
 
@@ -252,7 +253,7 @@ class Worker:
             self._store.close()
 
     async def _drain(self, drain_s: float) -> None:
-        """No new requests on old connections; running ones get ``drain_s``."""
+        """No new requests on old connections; running ones get ``drain_s``, then chunks on their way a moment."""
         service = self._service
         service.draining = True
         deadline = time.monotonic() + drain_s
@@ -260,6 +261,9 @@ class Worker:
             for connection in [one for one in service.connections if one.at_rest()]:
                 connection.force_close()
             await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FILLS_DRAIN_S):
+                await self._fills.settled()
 
     async def _sweep(self) -> None:
         """Once a second: cut overdue connections, let evicted files go, note the loop's lag."""
@@ -308,6 +312,11 @@ def import_for(settings: Settings) -> None:
     """Import what workers with these settings import late, so that a fork has it."""
     if not settings.upstream.access_key:
         importlib.import_module("aiobotocore.session")  # half a second that not all need
+
+
+def _spare_files() -> int:
+    """How many descriptors this process may use for chunk files and clients: a quarter and three quarters."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_RESERVED
 
 
 def live(number: int, line: Line) -> int:

@@ -59,3 +59,24 @@ async def test_a_rider_that_leaves_disturbs_nobody():
     riders[0].cancel()
     advance(ride, 20)
     assert await riders[1] == 20
+
+
+async def test_the_first_bytes_are_had_from_memory_until_they_are_on_file():
+    ride = ride_of(ByteSpan(400, 600))
+    waiting = asyncio.create_task(ride.early_from(410))
+    await asyncio.sleep(0)
+    ride.early = b"abcdefghijkl"
+    ride.wake()
+    assert bytes(await waiting) == b"kl"
+    advance(ride, 12)
+    assert await ride.early_from(410) is None
+
+
+async def test_who_waits_for_early_bytes_hears_of_the_fault():
+    ride = ride_of()
+    waiting = asyncio.create_task(ride.early_from(0))
+    await asyncio.sleep(0)
+    ride.fault = UpstreamBroken("short")
+    ride.wake()
+    with pytest.raises(UpstreamBroken):
+        await waiting
