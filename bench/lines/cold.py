@@ -3,8 +3,9 @@
 One cold stream of a large object through the gateway against the same stream from the upstream directly; the first byte
 of a cold object against the upstream's; and 256 clients that want one cold object at the same moment, against one. The
 crowd's time is taken on an object so small that moving 256 copies of it over this machine's loopback is not what is
-measured; that a crowd costs one GET per chunk is counted on one of several chunks. Directly and through the gateway
-take turns, every round on objects that nobody has read.
+measured; that a crowd costs one GET per chunk is counted on one of several chunks. The streams come last, since the
+machine writes their gigabytes to its disk for a while afterwards. Directly and through the gateway take turns, every
+round on objects that nobody has read.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ def measure_cold(stage: Stage) -> tuple[ColdFigures, list[PathSample]]:
         stage.gateway(upstream.endpoint, "cold") as gateway,
     ):
         stream_bytes = stage.scaled(STREAM_BYTES, least=CHUNK_BYTES)
-        before = read_cpu(gateway.pid)
-        direct, ours = _streams(stage, upstream.endpoint, gateway.endpoint, stream_bytes)
-        used = read_cpu(gateway.pid).since(before)
         first = [_first_bytes(upstream.endpoint, gateway.endpoint, turn) for turn in range(stage.rounds)]
         crowds = [_crowds(gateway.endpoint, turn) for turn in range(stage.rounds)]
         gets = _gets_of_a_crowd(upstream.endpoint, gateway.endpoint)
+        before = read_cpu(gateway.pid)
+        direct, ours = _streams(stage, upstream.endpoint, gateway.endpoint, stream_bytes)
+        used = read_cpu(gateway.pid).since(before)
     figures = ColdFigures(
         direct_stream_s=direct,
         gateway_stream_s=ours,
