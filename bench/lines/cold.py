@@ -3,14 +3,15 @@
 One cold stream of a large object through the gateway against the same stream from the upstream directly; the first byte
 of a cold object against the upstream's; and 256 clients that want one cold object at the same moment, against one. The
 crowd's time is taken on an object so small that moving 256 copies of it over this machine's loopback is not what is
-measured; that a crowd costs one GET per chunk is counted on one of several chunks. The streams come last, since the
-machine writes their gigabytes to its disk for a while afterwards. Directly and through the gateway take turns, every
-round on objects that nobody has read.
+measured; that a crowd costs one GET per chunk is counted on one of several chunks. The streams come last, and each
+begins when the disk has taken the last one: what is measured is the way, not this machine's disk. Directly and through
+the gateway take turns, every round on objects that nobody has read.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from statistics import median
 from typing import Final
 from urllib.request import urlopen
@@ -95,6 +96,7 @@ def _streams(stage: Stage, upstream: str, gateway: str, size: int) -> tuple[list
     direct, ours = [], []
     for turn, each in enumerate(name_objects("stream/", size, stage.rounds)):
         stage.say(f"cold stream {turn + 1}/{stage.rounds}")
+        os.sync()
         with session_to(upstream) as session:
             direct.append(timed(session, whole(each)).total_s)
         with session_to(gateway) as session:

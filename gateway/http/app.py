@@ -12,14 +12,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-import structlog
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 from typing_extensions import override
 
-from cache.faults import Fault, OwnFault
+from cache.faults import Fault
 from gateway.admission import Admitted, Denied
-from gateway.http.body import Sending, send_answer
 from gateway.http.lane import Connection
 from gateway.http.service import Reply, Service
 from gateway.s3.answers import Answer
@@ -85,23 +83,9 @@ class Gateway:
         body = UploadBody(http, connection) if http.method in BODY_METHODS or http.can_read_body else None
         try:
             reply = await self._reply(http, connection, body, began)
-        except BaseException:
-            connection.landed()
-            raise
-        try:
-            connection.sending = Sending(connection.sender, reply.meter, time.monotonic, reply.head)
-            await send_answer(connection.sending, reply.answer, chunked=reply.chunked)
-        except BaseException as error:
-            self._service.broke_off(reply, error)
-            if http.transport is not None:
-                http.transport.abort()
-            if isinstance(error, Exception) and not isinstance(error, ConnectionError):
-                raise ConnectionAbortedError("the reply broke off") from error
-            raise
+            await connection.deliver(connection.sender, reply)
         finally:
-            connection.sending = None
             connection.landed()
-        self._service.answered(reply)
         return Replied(reply, keep_alive=not reply.close)
 
     async def _reply(
@@ -112,26 +96,27 @@ class Gateway:
         request: S3Request | None = None
         admitted: Admitted | None = None
         error: S3Error | Fault
+
+        def keep() -> bool:
+            return bool(http.keep_alive) and _read_whole(http, body)
+
         try:
             _check_version(http)
             target = http.raw_path.encode("utf-8", "surrogateescape")
             request = parse_request(http.method, target, http.raw_headers, service.domains)
             admitted = service.admission.admit(request, time.time())
-            connection.took_off(service.client(admitted))
-            answer = await self._answer(admitted, body, service)
-            keep = bool(http.keep_alive) and _read_whole(http, body)
-            return service.reply(admitted, answer, began, keep=keep, http_1_0=http.version == HttpVersion10)
         except Denied as denied:
             error, admitted = denied, denied.admitted
-        except (S3Error, Fault) as known:
+        except S3Error as known:
             error = known
-        except (ConnectionError, web.RequestPayloadError):
-            raise
-        except Exception as unknown:  # noqa: BLE001 - the client gets a retryable error, the log the traceback
-            structlog.get_logger().exception("a request met an error of ours")
-            error = OwnFault(type(unknown).__name__)
-        keep = bool(http.keep_alive) and _read_whole(http, body)
-        return service.refusal(error, began, request=request, admitted=admitted, keep=keep)
+        except Exception as unknown:  # noqa: BLE001 - as in Service.replied
+            error = service.fault_of_ours(unknown)
+        else:
+            connection.took_off(service.client(admitted))
+            answer = self._answer(admitted, body, service)
+            http_1_0 = http.version == HttpVersion10
+            return await service.replied(admitted, answer, began, keep=keep, http_1_0=http_1_0)
+        return service.refusal(error, began, request=request, admitted=admitted, keep=keep())
 
     async def _answer(self, admitted: Admitted, body: UploadBody | None, service: Service) -> Answer:
         meter = service.client(admitted)

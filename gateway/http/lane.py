@@ -1,12 +1,13 @@
-"""The fast lane: a client connection that answers hits itself and leaves everything else to aiohttp.
+"""The fast lane: a client connection that answers reads itself and leaves everything else to aiohttp.
 
 A :class:`Connection` is aiohttp's request handler with one door before it. At the head of an idle connection it looks
-at a complete, body-less GET or HEAD; if the request verifies, is authorised and wholly in memory on this node, the
-answer leaves from here, else the very same bytes go to aiohttp's parser and :mod:`gateway.http.app` answers. The rules
-are the same functions on both ways; a client that repeats itself is known by its habit (``gateway/s3/habits.py``) and
-judged by what differs. Heads are put together here, so a head that trickles in is seen (and timed out) here. The lane
-is taken only when it is certain that aiohttp's parser holds nothing: bodies of known length are counted, and a body of
-unknown length closes the lane for the rest of the connection.
+at a complete, body-less GET or HEAD. If the request verifies, is authorised and a cacheable read, the answer leaves
+from here: at once if it is wholly in memory on this node, else from a task that waits. All else, and every refusal,
+goes to aiohttp's parser, the very same bytes, and :mod:`gateway.http.app` answers. The rules are the same functions on
+both ways; a client that repeats itself is known by its habit (``gateway/s3/habits.py``) and judged by what differs.
+Heads are put together here, so a head that trickles in is seen (and timed out) here. The lane is taken only when it is
+certain that aiohttp's parser holds nothing: bodies of known length are counted, and a body of unknown length closes the
+lane for the rest of the connection.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ NO_BODY: Final = MemoryPiece(b"", Source.LOCAL)
 class Connection(RequestHandler):
     """One client's connection. ``service`` is what all connections of a worker share; set by a subclass."""
 
-    __slots__ = ("_owed", "_partial", "_regular", "_reply", "_warming", "flight", "sender", "sending", "since")
+    __slots__ = (
+        "_answering", "_owed", "_partial", "_regular", "_reply", "_warming", "flight", "sender", "sending", "since",
+    )  # fmt: skip
     service: ClassVar[Service]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own arguments
@@ -47,6 +50,7 @@ class Connection(RequestHandler):
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
         self._regular: Regular | None = None  # who sends here, once it is known
         self._reply: Reply | None = None  # the lane's, while it is on its way
+        self._answering: asyncio.Task[None] | None = None  # the lane's reply, if it has to wait
         self._warming: asyncio.Task[None] | None = None
         self.sender: FileSender | None = None
         self.sending: Sending | None = None
@@ -76,8 +80,9 @@ class Connection(RequestHandler):
         self.service.tally.add(Count.CONNECTIONS_NOW, -1)
         if self.sender is not None:
             self.sender.close()
-        if self._warming is not None:
-            self._warming.cancel()
+        for task in (self._warming, self._answering):
+            if task is not None:
+                task.cancel()
         if self._reply is not None:
             self._broke_off(self._reply, exc or ConnectionResetError("the client has gone"))
         super().connection_lost(exc)
@@ -89,7 +94,7 @@ class Connection(RequestHandler):
             super().data_received(data)
             return
         self.since = time.monotonic()
-        if self._reply is not None:
+        if self._reply is not None or self._answering is not None:
             self._keep(data)
         elif self._owed != 0 or not self._idle():
             self._pass_on(data)
@@ -114,10 +119,12 @@ class Connection(RequestHandler):
             answer = None if admitted is None else service.reads.at_once(admitted)
         except (S3Error, Fault):
             return False  # the other way tells the client
-        if admitted is None or answer is None:
+        if admitted is None or admitted.operation.route != "read":
             return False
-        request = admitted.request
-        keep = "close" not in request.headers.get("connection", "").lower()
+        keep = "close" not in admitted.request.headers.get("connection", "").lower()
+        if answer is None:
+            self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
+            return True
         reply = service.reply(admitted, answer, began, keep=keep)
         service.tally.add(Count.LANE_ANSWERS)
         self._send(sender, reply, answer.body if isinstance(answer.body, list) else [])
@@ -137,6 +144,37 @@ class Connection(RequestHandler):
         self.sending.follow([*([] if left is None else [left]), *pieces[1:]])
         self._reply = reply
         self._loop.call_soon(self._push)
+
+    async def _answer(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
+        """A read that has to wait, from its look-up to its last byte."""
+        service, meter = self.service, self.service.client(admitted)
+        self.took_off(meter)
+        try:
+            answer = service.reads.answer(admitted, meter.waited)
+            reply = await service.replied(admitted, answer, began, keep=lambda: keep)
+            await self.deliver(sender, reply)
+        except ConnectionError:
+            return  # told by whoever aborted it
+        finally:
+            self._answering = None
+            self.landed()
+        self.since = time.monotonic()
+        self._go_on(close=reply.close)
+
+    async def deliver(self, sender: FileSender, reply: Reply) -> None:
+        """Send a reply to its end. Raises ConnectionError once the connection is aborted."""
+        self.sending = Sending(sender, reply.meter, time.monotonic, reply.head)
+        try:
+            await send_answer(self.sending, reply.answer, chunked=reply.chunked)
+        except (ConnectionError, asyncio.CancelledError) as error:
+            self._broke_off(reply, error)
+            raise
+        except Exception as error:
+            self._broke_off(reply, error)
+            raise ConnectionAbortedError("the reply broke off") from error
+        finally:
+            self.sending = None
+        self.service.answered(reply)
 
     def _admitted(self, head: bytes) -> Admitted | None:
         """The head's request, if it may go on; None: aiohttp has to look at it. Raises S3Error."""
@@ -185,10 +223,14 @@ class Connection(RequestHandler):
     def _answered(self, reply: Reply) -> None:
         self.sending = self._reply = None
         self.service.answered(reply)
+        self._go_on(close=reply.close)
+
+    def _go_on(self, *, close: bool) -> None:
+        """An answer of the lane's is out: close, or see what the client has sent meanwhile."""
         transport = self.transport
         if transport is None:
             return
-        if reply.close:
+        if close:
             self.close()
             transport.close()
         elif self._partial:
@@ -245,13 +287,16 @@ class Connection(RequestHandler):
 
     def at_rest(self) -> bool:
         """Whether nothing is being asked or answered on this connection."""
-        return self.sending is None and not self._request_in_progress and not self._messages and not self._partial
+        busy = self.sending is not None or self._answering is not None or self._request_in_progress
+        return not busy and not self._messages and not self._partial
 
     def overdue(self, now: float) -> bool:
         """Whether the client has kept us waiting too long: for a head, for a body, or to take its answer."""
         patience, waited = self.service.patience, now - self.since
         if self.sending is not None:
             return 0 < self.sending.blocked_at < now - patience.stall_s
+        if self._answering is not None:
+            return False
         if self._request_in_progress:
             return bool(self._owed) and not self._buffer_paused and waited > patience.stall_s
         begun = bool(self._partial) or self._owed != 0

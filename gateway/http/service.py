@@ -17,8 +17,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from aiohttp.web_protocol import RequestPayloadError
 
-from cache.faults import ClientFault, Fault, UpstreamFault
+from cache.faults import ClientFault, Fault, OwnFault, UpstreamFault
 from cache.tally import Tally
 from gateway.admission import Admission, Admitted
 from gateway.forward import RequestBody
@@ -136,6 +137,35 @@ class Service:
         now = time.monotonic()
         meter = self.client(admitted)
         return Reply(answer, head, meter, operation, request, request_id, began, now, close, chunked=False)
+
+    async def replied(
+        self,
+        admitted: Admitted,
+        answer: Awaitable[Answer],
+        began: float,
+        *,
+        keep: Callable[[], bool],
+        http_1_0: bool = False,
+    ) -> Reply:
+        """Open the reply to an admitted request once its answer is there, or the error that kept it away.
+
+        ``keep``: whether the connection may be kept, asked when all is over. Raises ConnectionError and what aiohttp
+        says of the client's own body: there is nobody to reply to then.
+        """
+        try:
+            return self.reply(admitted, await answer, began, keep=keep(), http_1_0=http_1_0)
+        except (S3Error, Fault) as known:
+            error: S3Error | Fault = known
+        except (ConnectionError, RequestPayloadError):
+            raise
+        except Exception as unknown:  # noqa: BLE001 - the client gets a retryable error, the log the traceback
+            error = self.fault_of_ours(unknown)
+        return self.refusal(error, began, request=admitted.request, admitted=admitted, keep=keep())
+
+    def fault_of_ours(self, error: Exception) -> OwnFault:
+        """What nobody expected, logged, as a fault that a client may retry after."""
+        structlog.get_logger().error("a request met an error of ours", exc_info=error)
+        return OwnFault(type(error).__name__)
 
     def answered(self, reply: Reply) -> None:
         """Close a reply: everything is on the socket."""
