@@ -36,12 +36,18 @@ def asked(fake: FakeS3, sizes: dict[str, int]) -> Counter[tuple[str, tuple[int, 
     return Counter((call.key, call.span or (0, sizes[call.key])) for call in fake.calls if call.method == "GET")
 
 
-async def read_all(node: Node, sizes: dict[str, int], *, at_once: int = 4) -> None:
-    """One client: reads all objects whole over a few connections, and checks every byte."""
+async def read_all(node: Node, sizes: dict[str, int], *, at_once: int = 4, heads: bool = False) -> None:
+    """One client: reads all objects whole over a few connections, and checks every byte.
+
+    ``heads``: it asks for each object's size first, as file systems over S3 do.
+    """
     turns = iter(sizes.items())
 
     async def connection(session: aiohttp.ClientSession) -> None:
         for key, size in turns:
+            if heads:
+                async with session.head(f"{node.endpoint}/data/{key}") as answer:
+                    assert (answer.status, answer.content_length) == (200, size)
             async with session.get(f"{node.endpoint}/data/{key}") as answer:
                 assert answer.status == 200
                 position = 0
@@ -55,22 +61,24 @@ async def read_all(node: Node, sizes: dict[str, int], *, at_once: int = 4) -> No
             group.create_task(connection(session))
 
 
-async def herd(cluster: Cluster, sizes: dict[str, int]) -> None:
-    """All clients at once, two on each node."""
+async def herd(cluster: Cluster, sizes: dict[str, int], *, heads: bool = False) -> None:
+    """All clients at once, two on each node; with ``heads``, those of all nodes but the first ask for sizes too."""
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):
-            group.create_task(read_all(cluster.nodes[number % len(cluster.nodes)], sizes))
+            place = number % len(cluster.nodes)
+            group.create_task(read_all(cluster.nodes[place], sizes, heads=heads and place > 0))
 
 
 SETTINGS: dict[str, dict[str, Any]] = {"server": {"auth": "none"}, "cache": {"chunk_size": MIB}}
 
 
-async def test_one_get_for_each_chunk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("heads", [False, True], ids=["gets", "heads-and-gets"])
+async def test_one_get_for_each_chunk(tmp_path: Path, heads: bool) -> None:
     sizes = {f"o{number:02}": MIB + number * 288_358 for number in range(40)}  # 1 to 12 MiB
     async with FakeS3(delay_s=0.03, rate=20e6) as fake:
         shelve(fake, sizes)
         with Cluster(tmp_path, fake.endpoint, nodes=3, settings=SETTINGS) as cluster:
-            await herd(cluster, sizes)
+            await herd(cluster, sizes, heads=heads)
             assert asked(fake, sizes) == spans(sizes, MIB)
             counters = await asyncio.to_thread(cluster.counters)
             assert counters["fills_sealed"] == spans(sizes, MIB).total()
