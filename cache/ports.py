@@ -132,8 +132,11 @@ class Store(Protocol):
         """The chunk, if ``span`` of it may be sent at once: kept open, verified, in memory. Opens nothing."""
         ...
 
-    def take(self, chunk: Chunk) -> bytes | None:
-        """The payload of a chunk of one unit, verified by this very call, if it takes no waiting."""
+    def take(self, chunk: Chunk) -> bytes | memoryview | None:
+        """The payload of a chunk of one unit, verified by this very call, if it takes no waiting.
+
+        Valid until the next ``take``: whoever cannot send it at once keeps a copy.
+        """
         ...
 
     def create(self, chunk: Chunk) -> ChunkWriter:

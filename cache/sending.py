@@ -70,6 +70,15 @@ class FileSender:
         except OSError as error:
             raise _blamed(error) from error
 
+    def send_both_now(self, head: bytes, data: bytes | memoryview) -> int:
+        """As ``send_now``, for two runs of bytes in one call."""
+        try:
+            return self._socket.sendmsg((head, data))
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise _blamed(error) from error
+
     def sendfile_now(self, fd: int, offset: int, count: int) -> int:
         """Offer a slice of a file; how many bytes the socket took (0: it is full). Raises as ``send``."""
         try:

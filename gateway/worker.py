@@ -223,7 +223,7 @@ class Worker:
             meter=self._meter,
             domains=server.domains,
             patience=Patience(head_s=server.header_timeout_s, idle_s=server.idle_timeout_s),
-            connections_max=max(64, _spare_files() * 3 // 8),  # two descriptors each
+            connections_max=max(64, _spare_files() // 3),  # two descriptors each
             access_log=server.access_log,
         )
 
@@ -315,7 +315,7 @@ def import_for(settings: Settings) -> None:
 
 
 def _spare_files() -> int:
-    """How many descriptors this process may use for chunk files and clients: a quarter and three quarters."""
+    """How many descriptors this process may use for chunk files (a quarter) and clients (two thirds)."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_RESERVED
 
 

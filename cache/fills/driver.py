@@ -269,7 +269,7 @@ class Fills:
 
     async def _open(self, ride: Ride) -> None:
         """Before upstream is asked: a disk that takes nothing costs no exchange."""
-        ride.writer = await self._on_disk(self._store.create, ride.chunk)
+        await self._on_disk(_make_file, self._store, ride, ())
         ride.wake()
 
     async def _store_all(self, ride: Ride, exchange: Bytes) -> None:
@@ -310,7 +310,7 @@ class Fills:
             ride.wake()
             await asyncio.sleep(HEAD_START_S)
         if ride.writer is None:
-            ride.writer = await self._on_disk(_create_with, self._store, ride.chunk, work.pieces)
+            await self._on_disk(_make_file, self._store, ride, work.pieces)
         else:
             await self._on_disk(_append_all, ride.writer, work.pieces)
         ride.early = b""
@@ -332,15 +332,17 @@ class Fills:
             raise DiskFailed(f"no answer from the disk in {DISK_TIMEOUT_S} s") from None
 
 
-def _create_with(store: Store, chunk: Chunk, pieces: tuple[bytes | memoryview, ...]) -> ChunkWriter:
-    """In a thread: a file and its first bytes."""
-    writer = store.create(chunk)
-    try:
+def _make_file(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...]) -> None:
+    """In a thread: a file for the ride, and its first bytes.
+
+    The ride may be over by the time that a slow disk has made it. Whoever is second, this thread or the loop, sees what
+    the other did, and drops the file.
+    """
+    writer = ride.writer = store.create(ride.chunk)
+    if pieces:
         _append_all(writer, pieces)
-    except BaseException:
+    if ride.over:
         writer.abandon()
-        raise
-    return writer
 
 
 def _append_all(writer: ChunkWriter, pieces: tuple[bytes | memoryview, ...]) -> None:

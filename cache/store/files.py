@@ -103,8 +103,11 @@ class FileStore:
             return None
         return reader
 
-    def take(self, chunk: Chunk) -> bytes | None:
-        """The payload of a chunk of one unit, if it is kept open, in memory and matches its hash now."""
+    def take(self, chunk: Chunk) -> memoryview | None:
+        """The payload of a chunk of one unit, if it is kept open, in memory and matches its hash now.
+
+        Valid until the next ``take``. Only for the loop's thread.
+        """
         reader = self._readers.find(chunk.id)
         if reader is None or (reader.chunk is not chunk and reader.chunk != chunk):
             return None

@@ -146,15 +146,18 @@ class StoredChunk:
             return False
         return self._desk.pages.resident(self._file.fd, span.start, span.stop)
 
-    def taken(self) -> bytes | None:
-        """The payload of a chunk of one unit, if it is in memory and matches now; None also says "perhaps"."""
+    def taken(self) -> memoryview | None:
+        """The payload of a chunk of one unit, if it is in memory and matches now; None also says "perhaps".
+
+        Valid until the next chunk of the store is taken.
+        """
         length = self.chunk.length
         buffer = self._desk.scratch[:length]
         try:
             got = os.preadv(self._file.fd, (buffer,), 0, os.RWF_NOWAIT)
         except OSError:
             return None
-        return bytes(buffer) if got == length and xxh3_64_intdigest(buffer) == self._hashes[0] else None
+        return buffer if got == length and xxh3_64_intdigest(buffer) == self._hashes[0] else None
 
     async def reached(self, position: int) -> int:
         """The bound up to which bytes from ``position`` on may be sent; reads and verifies up to 1 MiB for it.

@@ -50,13 +50,13 @@ def send_first(sender: FileSender, meter: ClientMeter, head: bytes, piece: Piece
     """
     if isinstance(piece, MemoryPiece):
         size, data = len(head), piece.data
-        taken = sender.send_now(b"".join((head, data)))
+        taken = sender.send_both_now(head, data)
         of_head = min(taken, size)
         meter.head(of_head)
         meter.sent(piece.source, taken - of_head)
         if taken == size + len(data):
             return b"", None
-        return head[of_head:], MemoryPiece(data[taken - of_head :], piece.source)
+        return head[of_head:], MemoryPiece(bytes(data[taken - of_head :]), piece.source)
     taken = sender.send_now(head, more=True)
     meter.head(taken)
     if taken < len(head):

@@ -33,6 +33,7 @@ from gateway.s3.requests import HEAD_BYTES_MAX, read_head, request_of
 
 END: Final = b"\r\n\r\n"
 PIPELINED_BYTES_MAX: Final = 256 * 1024
+SHAPES_MAX: Final = 4  # a client that asks for sizes first sends heads with and without a range
 NO_BODY: Final = MemoryPiece(b"", Source.LOCAL)
 
 
@@ -40,7 +41,7 @@ class Connection(RequestHandler):
     """One client's connection. ``service`` is what all connections of a worker share; set by a subclass."""
 
     __slots__ = (
-        "_answering", "_owed", "_partial", "_regular", "_reply", "_warming", "flight", "sender", "sending", "since",
+        "_answering", "_owed", "_partial", "_regulars", "_reply", "_warming", "flight", "sender", "sending", "since",
     )  # fmt: skip
     service: ClassVar[Service]
 
@@ -48,7 +49,7 @@ class Connection(RequestHandler):
         super().__init__(*args, **kwargs)
         self._partial = b""  # bytes that nobody has taken yet: a head in the making, or pipelined requests
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
-        self._regular: Regular | None = None  # who sends here, once it is known
+        self._regulars: dict[int, Regular] = {}  # who sends here, once that is known, by the lines of its heads
         self._reply: Reply | None = None  # the lane's, while it is on its way
         self._answering: asyncio.Task[None] | None = None  # the lane's reply, if it has to wait
         self._warming: asyncio.Task[None] | None = None
@@ -147,18 +148,22 @@ class Connection(RequestHandler):
 
     async def _answer(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
         """A read that has to wait, from its look-up to its last byte."""
-        service, meter = self.service, self.service.client(admitted)
-        self.took_off(meter)
+        service = self.service
         try:
+            meter = service.client(admitted)
+            self.took_off(meter)
             answer = service.reads.answer(admitted, meter.waited)
             reply = await service.replied(admitted, answer, began, keep=lambda: keep)
             await self.deliver(sender, reply)
-        except ConnectionError:
-            return  # told by whoever aborted it
+        except BaseException as error:
+            if self.transport is not None:
+                self.transport.abort()
+            if isinstance(error, ConnectionError):
+                return  # told by whoever met it first
+            raise
         finally:
             self._answering = None
             self.landed()
-        self.since = time.monotonic()
         self._go_on(close=reply.close)
 
     async def deliver(self, sender: FileSender, reply: Reply) -> None:
@@ -174,20 +179,27 @@ class Connection(RequestHandler):
             raise ConnectionAbortedError("the reply broke off") from error
         finally:
             self.sending = None
+        self.since = time.monotonic()
         self.service.answered(reply)
 
     def _admitted(self, head: bytes) -> Admitted | None:
         """The head's request, if it may go on; None: aiohttp has to look at it. Raises S3Error."""
-        admission, now = self.service.admission, time.time()
-        if self._regular is not None:
-            admitted = admission.admit_regular(self._regular, head, now)
+        admission, now, shape = self.service.admission, time.time(), head.count(b"\n")
+        regular = self._regulars.get(shape)
+        if regular is not None:
+            admitted = admission.admit_regular(regular, head, now)
             if admitted is not None:
                 return admitted
         read = read_head(head)
         if read is None:
             return None
         admitted = admission.admit(request_of(*read, self.service.domains), now)
-        self._regular = admission.regular(head, admitted, self.service.domains)
+        if admitted.operation.route == "read":
+            regular = admission.regular(head, admitted, self.service.domains)
+            if regular is not None:
+                if len(self._regulars) >= SHAPES_MAX:
+                    self._regulars.clear()
+                self._regulars[shape] = regular
         return admitted
 
     def _push(self) -> None:
@@ -227,6 +239,7 @@ class Connection(RequestHandler):
 
     def _go_on(self, *, close: bool) -> None:
         """An answer of the lane's is out: close, or see what the client has sent meanwhile."""
+        self.since = time.monotonic()
         transport = self.transport
         if transport is None:
             return

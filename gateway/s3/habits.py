@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from gateway.s3.canonical import CANONICAL_PATH, canonical_request, parse_amz_date, seal, string_to_sign
-from gateway.s3.requests import S3Request, request_of
+from gateway.s3.requests import HEAD_BYTES_MAX, S3Request, request_of
 from gateway.s3.sigv4 import SIGNATURE_CHARACTERS, SIGNATURE_MARK, SKEW_MAX_S, Authenticated, signed_names
 
 _GAP: Final = "\0"
@@ -67,7 +67,7 @@ class Habit:
 
         Raises S3Error as ``request_of``.
         """
-        if not head.isascii():
+        if len(head) > HEAD_BYTES_MAX or not head.isascii():
             return None
         lines = head.decode("ascii").split("\r\n")
         if len(lines) != self._size:

@@ -74,7 +74,7 @@ def test_a_small_chunk_is_taken_whole(store: Store) -> None:
     chunk = chunk_of(body=BODY[:4321])
     assert store.take(chunk) is None
     fill(store, chunk, BODY[:4321])
-    assert store.take(chunk) == BODY[:4321]
+    assert bytes(store.take(chunk) or b"") == BODY[:4321]
     assert store.take(chunk_of('"2"', BODY[:4321])) is None
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +11,10 @@ from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import BudgetSpent, DiskFull, OwnFault, UpstreamBroken, UpstreamUnreachable
 from cache.fills import driver
 from cache.fills.driver import Fills
+from cache.store.files import FileStore
+from cache.store.filling import FileWriter
 from cache.tally import Tally
-from cache.versions import ByteSpan
+from cache.versions import ByteSpan, ObjectRef
 from tests.doubles.memory_origin import MemoryOrigin
 from tests.doubles.memory_store import MemoryStore
 
@@ -156,3 +159,36 @@ async def test_close_tells_the_riders():
         with pytest.raises(OwnFault):
             await ride.reached(0)
     assert not store.chunks
+
+
+class SlowDisk(FileStore):
+    """A store whose files take until ``answer`` to be made; ``asked`` once it was asked for one."""
+
+    asked: threading.Event
+    answer: threading.Event
+
+    def create(self, chunk: Chunk) -> FileWriter:
+        """Once told so."""
+        self.asked.set()
+        self.answer.wait()
+        return super().create(chunk)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_file_that_is_made_too_late_is_dropped(tmp_path, begun):
+    origin, store = MemoryOrigin(), SlowDisk(tmp_path, quota_bytes=1 << 30, tally=Tally())
+    store.asked, store.answer = threading.Event(), threading.Event()
+    version = origin.put("k", MIB)
+    with ThreadPoolExecutor(2) as executor:
+        fills = Fills(origin, store, SystemClock(), tally=Tally(), executor=executor, fills_max=2)
+        if begun:
+            assert (await fills.begin(ObjectRef(version.bucket, "k"), MIB, whole=False)).version == version
+        ride = fills.ride(Chunk(version, MIB, 0))
+        await asyncio.to_thread(store.asked.wait)
+        await fills.close()
+        with pytest.raises(OwnFault):
+            await ride.reached(0)
+        store.answer.set()
+    assert list((tmp_path / "filling").iterdir()) == []
+    assert list(store.check()) == []
+    store.close()
