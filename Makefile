@@ -1,7 +1,7 @@
 # Forebay: make setup | demo | test | lint | bench | clean. Needs python3 >= 3.11 with venv.
 
 # The distribution's interpreter where there is one that will do: those compiled by hand are seldom built with
-# optimisations, and a hit then costs a third more. `make PYTHON=...` takes another.
+# optimisations, and a hit then costs a third more. `make setup PYTHON=...` takes another.
 PYTHON ?= $(or $(shell for each in /usr/bin/python3 python3; do \
 	$$each -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; \
 	done),python3)
