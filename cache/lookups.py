@@ -164,12 +164,15 @@ class Lookups:
         return await self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums)
 
     def _may_have_begun(self, ref: ObjectRef) -> bool:
-        """Whether another node was just served the first chunk, or the store has that of the version last heard of."""
+        """Whether another node was just served the first chunk, or the store has that of the version last heard of.
+
+        Of a version without a byte there is nothing to bring.
+        """
         token, served = self._begun_for.get(ref, (None, None))
         if token == self._ports.catalog.token(ref) or self._is_here(ref, served):
             return True
         last = self._ports.catalog.recall(ref)
-        return last is not None and bool(last.size) and self._is_here(ref, chunk_of(last, self._chunk_bytes, 0))
+        return last is not None and (not last.size or self._is_here(ref, chunk_of(last, self._chunk_bytes, 0)))
 
     def _is_here(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
         stored = chunk is not None and self._ports.store.find(chunk) is not None

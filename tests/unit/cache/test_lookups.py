@@ -395,3 +395,11 @@ async def test_closing_tells_those_who_hope(kit):
         await asyncio.sleep(0)
         await kit.fills.close()
     assert {type(fault) for fault in await asyncio.gather(asking, riding, return_exceptions=True)} == {OwnFault}
+
+
+async def test_a_key_last_known_to_be_empty_is_asked_about_by_head(kit):
+    version = kit.origin.put("k", 0)
+    await kit.cache.entry(REF, start=None)
+    kit.cache.forget([REF])
+    assert (await kit.cache.entry(REF, start=0)).version == version
+    assert (kit.origin.begun, kit.origin.calls, len(kit.origin.heads)) == ([], [], 2)
