@@ -352,7 +352,7 @@ async def test_an_empty_object_has_no_first_chunk(kit):
     await kit.cache.entry(REF, start=0)
     kit.catalog.invalidate([REF])
     await kit.cache.entry(REF, start=0)
-    assert (len(kit.origin.begun), kit.origin.heads) == (1, [REF])
+    assert (len(kit.origin.begun), kit.origin.heads) == (1, [REF, REF])
 
 
 async def test_who_comes_for_the_chunk_of_a_question_under_way_rides_on_its_answer(kit):
