@@ -18,7 +18,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -68,7 +68,6 @@ class Desk:
     failed: Callable[[OSError | None], None]
     damaged: Callable[[Chunk, OpenFile], None]
     timeout_s: float = READ_TIMEOUT_S
-    scratch: memoryview = field(default_factory=lambda: memoryview(bytearray(UNIT_BYTES)))  # the loop's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +148,13 @@ class StoredChunk:
     def taken(self) -> memoryview | None:
         """The payload of a chunk of one unit, if it is in memory and matches now; None also says "perhaps".
 
-        Valid until the next chunk of the store is taken.
+        Valid until this thread reads again.
         """
-        length = self.chunk.length
-        buffer = self._desk.scratch[:length]
         try:
-            got = os.preadv(self._file.fd, (buffer,), 0, os.RWF_NOWAIT)
+            matches = self._matches(0, os.RWF_NOWAIT)
         except OSError:
             return None
-        return buffer if got == length and xxh3_64_intdigest(buffer) == self._hashes[0] else None
+        return _scratch()[: self.length] if matches else None
 
     async def reached(self, position: int) -> int:
         """The bound up to which bytes from ``position`` on may be sent; reads and verifies up to 1 MiB for it.
