@@ -46,14 +46,15 @@ class Freshness:
     """The rules of this node, in order."""
 
     def __init__(self, rules: Sequence[FreshnessRule] = ()) -> None:
-        self._rules = (*rules, FreshnessRule())
+        self._rules = tuple(rules)
+        self._default = FreshnessRule()
 
     def rule_for(self, ref: ObjectRef) -> FreshnessRule:
-        """The first rule that covers the key; the last one covers all."""
+        """The first rule that covers the key, else the default."""
         for rule in self._rules:
             if rule.covers(ref):
                 return rule
-        raise AssertionError("unreachable: the last rule covers all")
+        return self._default
 
     def age_max_s(self, ref: ObjectRef) -> float:
         """How old an answer may be, in seconds."""
@@ -64,7 +65,7 @@ class Freshness:
         """Whether ``entry`` may be served at monotonic time ``now``; ``trusted``: every member's lease holds."""
         if not trusted:
             return Verdict.STALE
-        rule = self._rules[0] if len(self._rules) == 1 else self.rule_for(ref)
+        rule = self.rule_for(ref)
         if rule.mode == "immutable":
             return Verdict.FRESH
         young = rule.mode == "ttl" and 0 <= now - entry.checked_at < rule.ttl_s

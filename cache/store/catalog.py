@@ -76,13 +76,9 @@ class LmdbCatalog:
 
     def find(self, ref: ObjectRef) -> Entry | None:
         """The entry, unless there is none or an invalidation came after it was asked for."""
-        known = self._known.get(ref)
-        if known is None or known.change != self._tokens.changes[known.slot]:
-            known = self._ask(ref)
-            entry = self._row(known, ref)
-        else:
-            entry = known.entry
-        return entry if entry is not None and entry.token == self._tokens.words[known.slot] else None
+        known = self._ask(ref)
+        entry = self._row(known, ref)
+        return entry if entry is not None and entry.token == self._tokens.read(known.slot) else None
 
     def recall(self, ref: ObjectRef) -> ObjectVersion | None:
         """The version in the key's row, whether it still counts or not."""
@@ -90,7 +86,9 @@ class LmdbCatalog:
         return entry.version if entry is not None else None
 
     def _row(self, known: _Known, ref: ObjectRef) -> Entry | None:
-        change = self._tokens.changes[known.slot]
+        change = self._tokens.change(known.slot)
+        if change == known.change:
+            return known.entry
         raw = self._get(known.digest)
         if raw is None:
             return None
@@ -101,7 +99,7 @@ class LmdbCatalog:
 
     def put(self, ref: ObjectRef, entry: Entry) -> None:
         """Remember. A row that LMDB does not take is forgotten."""
-        version = entry.version
+        known, version = self._ask(ref), entry.version
         row = _Row(
             (ref.bucket, ref.key, ref.version_id),
             version.origin,
@@ -115,10 +113,10 @@ class LmdbCatalog:
         )
         try:
             with self._env.begin(db=self._db, write=True) as txn:
-                txn.put(self._ask(ref).digest, _encode(row))
+                txn.put(known.digest, _encode(row))
         except lmdb.Error:
             self._tally.add(Count.DISK_ERRORS)
-        self._tokens.changed(self._ask(ref).slot)
+        self._tokens.changed(known.slot)
 
     def token(self, ref: ObjectRef) -> int:
         """The ref's invalidation token now."""

@@ -45,39 +45,40 @@ def map_file(path: str, size: int) -> tuple[mmap.mmap, bool]:
 
 
 class Tokens:
-    """The invalidation tokens of a node, and the changes. Raises DiskFailed when the file cannot be mapped.
+    """The invalidation tokens of a node, and the changes. Raises DiskFailed when the file cannot be mapped."""
 
-    ``words`` and ``changes``: by slot, to be read where a call costs too much, and written here alone.
-    """
-
-    __slots__ = ("changes", "fresh", "words")
+    __slots__ = ("_changes", "_words", "fresh")
 
     def __init__(self, path: str) -> None:
         memory, self.fresh = map_file(path, 16 * TOKEN_SLOTS)
         both = memoryview(memory).cast("Q")
-        self.words, self.changes = both[:TOKEN_SLOTS], both[TOKEN_SLOTS:]
+        self._words, self._changes = both[:TOKEN_SLOTS], both[TOKEN_SLOTS:]
 
     def read(self, slot: int) -> int:
         """The slot's token now."""
-        return self.words[slot]
+        return self._words[slot]
 
     def renew(self, slot: int) -> None:
         """Whatever was learnt under the slot's old token no longer counts, in any process."""
-        self.words[slot] = secrets.randbits(63)
+        self._words[slot] = secrets.randbits(63)
+
+    def change(self, slot: int) -> int:
+        """Another value once a row of the slot has been written."""
+        return self._changes[slot]
 
     def changed(self, slot: int) -> None:
         """A row of the slot has been written: who keeps one decoded looks again, in any process."""
-        self.changes[slot] = secrets.randbits(63)
+        self._changes[slot] = secrets.randbits(63)
 
     def renew_all(self) -> None:
         """As :meth:`renew`, for every slot, in about a millisecond."""
         size = 8 * TOKEN_SLOTS
         fresh = int.from_bytes(secrets.token_bytes(size), "little") & _TOKENS_63
-        self.words.cast("B")[:] = fresh.to_bytes(size, "little")
+        self._words.cast("B")[:] = fresh.to_bytes(size, "little")
 
     def check(self) -> Iterator[str]:
         """What is wrong with me."""
-        if any(word >> 63 for word in (*self.words, *self.changes)):
+        if any(word >> 63 for word in (*self._words, *self._changes)):
             yield "a token has more than 63 bits"
 
 
