@@ -73,9 +73,8 @@ class Admission:
         auth, identity = self._authenticated(request, now) if self._required else (None, ANYBODY)
         operation = classify(request)
         admitted = Admitted(request, operation, identity, auth)
-        for permission, bucket, key in rights(request, operation):
-            if not identity.may(permission, bucket, key):
-                raise Denied(admitted)
+        if not _may(admitted):
+            raise Denied(admitted)
         return admitted
 
     def _authenticated(self, request: S3Request, now: float) -> tuple[Authenticated, Identity]:
@@ -101,10 +100,7 @@ class Admission:
         if operation is None:
             operation = regular.operations[kind] = classify(request)
         admitted = Admitted(request, operation, regular.identity, auth)
-        for permission, bucket, key in rights(request, operation):
-            if not regular.identity.may(permission, bucket, key):
-                return None
-        return admitted
+        return admitted if _may(admitted) else None
 
     def client(self, admitted: Admitted) -> Client:
         """Whom the meter counts this request for."""
@@ -114,3 +110,11 @@ class Admission:
         said = headers.get("x-forebay-gpus", "")
         gpus = min(int(said), _GPUS_MAX) if said.isascii() and said.isdigit() and len(said) < 7 else identity.gpus
         return Client(identity.name, job, rank, gpus, self._target if identity.target is None else identity.target)
+
+
+def _may(admitted: Admitted) -> bool:
+    """Whether the identity holds every right that the operation needs. Raises S3Error as ``rights``."""
+    for permission, bucket, key in rights(admitted.request, admitted.operation):
+        if not admitted.identity.may(permission, bucket, key):
+            return False
+    return True
