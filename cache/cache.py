@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
 from cache.budgets import Budget
-from cache.chunks import chunk_of
 from cache.faults import VersionChanged
 from cache.lookups import Lookups
 from cache.pieces import FilePiece, MemoryPiece, Piece, Source
@@ -59,27 +58,26 @@ class Cache:
         """As :meth:`cache.lookups.Lookups.entry`: asks upstream if need be. Raises upstream's fault."""
         return await self._lookups.entry(ref, start=start, checksums=checksums)
 
-    def held(self, version: ObjectVersion, span: ByteSpan) -> list[Piece] | None:
+    def plan(self, version: ObjectVersion, span: ByteSpan) -> tuple[Step, ...] | None:
+        """How :meth:`held` finds the span; None: it is longer than it looks for. It may be kept and used again."""
+        if span.length > HELD_CHUNKS_MAX * self._chunk_bytes:
+            return None
+        return tuple(plan_steps(version, span, self._chunk_bytes))
+
+    def held(self, plan: Sequence[Step]) -> list[Piece] | None:
         """The whole span as verified pieces in memory on this node, or None. Never waits."""
-        store, chunk_bytes = self._ports.store, self._chunk_bytes
-        if version.size <= TAKEN_BYTES_MAX:
-            chunk = chunk_of(version, chunk_bytes, 0)
-            data = store.take(chunk)
-            if data is not None:
-                store.touch(chunk)
-                self._ports.tally.add(Count.CHUNK_HITS_LOCAL)
-                return [MemoryPiece(data[span.start : span.stop], Source.LOCAL)]
-        pieces = list[Piece]()
-        if span.stop <= chunk_bytes:
-            steps: Iterable[Step] = (Step(chunk_of(version, chunk_bytes, 0), span),)
-        else:
-            steps = plan_steps(version, span, chunk_bytes)
-        for step in steps:
-            reader = store.find_ready(step.chunk, step.span)
-            if reader is None or len(pieces) == HELD_CHUNKS_MAX:
+        store, pieces = self._ports.store, list[Piece]()
+        for chunk, span in plan:
+            if chunk.length <= TAKEN_BYTES_MAX and len(plan) == 1:
+                data = store.take(chunk)
+                if data is not None:
+                    whole = span.stop - span.start == chunk.length
+                    pieces.append(MemoryPiece(data if whole else data[span.start : span.stop], Source.LOCAL))
+                    continue
+            reader = store.find_ready(chunk, span)
+            if reader is None:
                 return None
-            pieces.append(FilePiece(reader, step.span.start, step.span.length, Source.LOCAL))
-            store.touch(step.chunk)
+            pieces.append(FilePiece(reader, span.start, span.stop - span.start, Source.LOCAL))
         self._ports.tally.add(Count.CHUNK_HITS_LOCAL, len(pieces))
         return pieces
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Final, Literal
@@ -29,6 +29,11 @@ class FreshnessRule:
     prefix: str = ""
     mode: Mode = "ttl"
     ttl_s: float = TTL_DEFAULT_S
+    age_max_s: float = field(init=False)
+    """How old an answer may be."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "age_max_s", {"always": 0.0, "ttl": self.ttl_s, "immutable": math.inf}[self.mode])
 
     def covers(self, ref: ObjectRef) -> bool:
         """Whether the rule speaks of this key."""
@@ -58,15 +63,11 @@ class Freshness:
 
     def age_max_s(self, ref: ObjectRef) -> float:
         """How old an answer may be, in seconds."""
-        rule = self.rule_for(ref)
-        return {"always": 0.0, "ttl": rule.ttl_s, "immutable": math.inf}[rule.mode]
+        return self.rule_for(ref).age_max_s
 
     def judge(self, ref: ObjectRef, entry: Entry, *, now: float, trusted: bool) -> Verdict:
         """Whether ``entry`` may be served at monotonic time ``now``; ``trusted``: every member's lease holds."""
-        if not trusted:
-            return Verdict.STALE
-        rule = self.rule_for(ref)
-        if rule.mode == "immutable":
-            return Verdict.FRESH
-        young = rule.mode == "ttl" and 0 <= now - entry.checked_at < rule.ttl_s
-        return Verdict.FRESH if young else Verdict.STALE
+        rule = self.rule_for(ref) if self._rules else self._default
+        age = now - entry.checked_at
+        young = age < rule.age_max_s and (age >= 0 or rule.mode == "immutable")
+        return Verdict.FRESH if trusted and young else Verdict.STALE

@@ -60,13 +60,14 @@ class Lookups:
 
     def known(self, ref: ObjectRef) -> Entry | None:
         """What the catalog says and freshness lets count; None: upstream has to be asked."""
-        entry = self._ports.catalog.find(ref)
+        ports = self._ports
+        entry = ports.catalog.find(ref)
         if entry is None:
             return None
-        now = self._ports.clock.monotonic()
+        now = ports.clock.monotonic()
         if self._freshness.judge(ref, entry, now=now, trusted=self._trusted()) is Verdict.STALE:
             return None
-        self._ports.tally.add(Count.CATALOG_HITS)
+        ports.tally.add(Count.CATALOG_HITS)
         return entry
 
     async def entry(self, ref: ObjectRef, *, start: int | None, checksums: bool) -> Entry:

@@ -9,9 +9,8 @@ more, whoever comes later rides on the fill; so a chunk costs two at most, and i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from cache.chunks import Chunk, chunk_of
 from cache.versions import ByteSpan, ObjectVersion
@@ -21,8 +20,7 @@ FAR_BYTES: Final = 1024 * 1024
 SMALL_PARTS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One chunk of a read; ``span`` is relative to the chunk."""
 
     chunk: Chunk

@@ -129,11 +129,11 @@ class Store(Protocol):
         ...
 
     def find_ready(self, chunk: Chunk, span: ByteSpan) -> ChunkReader | None:
-        """The chunk, if ``span`` of it may be sent at once: kept open, verified, in memory. Opens nothing."""
+        """The chunk, if ``span`` of it may be sent at once: kept open, verified, in memory. Opens nothing; touches."""
         ...
 
     def take(self, chunk: Chunk) -> bytes | memoryview | None:
-        """The payload of a chunk of one unit, verified by this very call, if it takes no waiting.
+        """The payload of a chunk of one unit, verified by this very call, if it takes no waiting. Touches.
 
         Valid until the next ``take``: whoever cannot send it at once keeps a copy.
         """

@@ -13,12 +13,13 @@ from typing import Final
 
 from gateway.identities import ALLOWABLE, Grant, Identities, Identity
 from gateway.s3.errors import S3Error
-from gateway.s3.habits import Habit, habit_of
+from gateway.s3.habits import Habit, Shown, habit_of
 from gateway.s3.operations import Operation, classify, rights
 from gateway.s3.requests import S3Request
 from gateway.s3.sigv4 import Authenticated, authenticate
 
 ANYBODY: Final = Identity("", "", name="anybody", grants=(Grant(("*",), ("",), ALLOWABLE),))
+REGULARS_MAX: Final = 1024
 _GPUS_MAX: Final = 100_000
 
 
@@ -43,13 +44,18 @@ class Admitted:
     auth: Authenticated | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Regular:
-    """A client on its connection: its habit, who it is, and its operations by (method, whether there is a key)."""
+    """A client that comes again: its habit, who it is, and its operations by (method, whether there is a key)."""
 
     habit: Habit
     identity: Identity
     operations: dict[tuple[str, bool], Operation]
+
+    def shown(self, head: bytes, now: float) -> Shown | None:
+        """What this head has of its own, if it is of the habit and signed as it must be at ``now``."""
+        shown = self.habit.recognise(head)
+        return shown if shown is not None and self.habit.sealed(shown, now) else None
 
 
 class Denied(S3Error):
@@ -67,6 +73,7 @@ class Admission:
         self._identities = identities
         self._required = required
         self._target = target
+        self._regulars: dict[bytes, Regular] = {}  # by what their heads have in common
 
     def admit(self, request: S3Request, now: float) -> Admitted:
         """Admit the request at wall-clock time ``now`` (seconds since the epoch). Raises S3Error, Denied among them."""
@@ -86,20 +93,26 @@ class Admission:
 
     def regular(self, head: bytes, admitted: Admitted, domains: tuple[str, ...]) -> Regular | None:
         """What lets the same client in faster next time, after its ``head`` was admitted; None: nothing does."""
-        habit = None if admitted.auth is None else habit_of(head, admitted.request, admitted.auth, domains)
-        return None if habit is None else Regular(habit, admitted.identity, {})
+        habit = habit_of(head, admitted.request, admitted.auth, domains)
+        if habit is None:
+            return None
+        known = self._regulars.get(habit.constant)
+        if known is None:
+            if len(self._regulars) >= REGULARS_MAX:
+                self._regulars.clear()
+            known = self._regulars[habit.constant] = Regular(habit, admitted.identity, {})
+        return known
 
-    def admit_regular(self, regular: Regular, head: bytes, now: float) -> Admitted | None:
-        """As :meth:`admit`, for a head that shows the client's habit; None: it has to be admitted the whole way."""
-        request = regular.habit.recognise(head)
-        auth = None if request is None else regular.habit.let_in(request, now)
-        if request is None or auth is None:
+    def admit_regular(self, regular: Regular, shown: Shown) -> Admitted | None:
+        """As :meth:`admit`, for what a regular has shown; None: the head has to be admitted the whole way."""
+        request = regular.habit.request(shown)
+        if request is None:
             return None
         kind = request.method, bool(request.key)
         operation = regular.operations.get(kind)
         if operation is None:
             operation = regular.operations[kind] = classify(request)
-        admitted = Admitted(request, operation, regular.identity, auth)
+        admitted = Admitted(request, operation, regular.identity, regular.habit.authenticated(shown))
         return admitted if _may(admitted) else None
 
     def client(self, admitted: Admitted) -> Client:

@@ -2,21 +2,24 @@
 
 Look up what the key holds, judge conditions and range against it, answer with the bytes of exactly that version.
 :meth:`Reads.at_once` does so without waiting, or not at all; :meth:`Reads.answer` waits. Both go through the same
-rules, so they answer alike. The first byte is asked for before an answer exists, so a version that upstream has
-replaced meanwhile is looked up again while nothing has been sent; after that a fault aborts. What cannot be cached
-(no ETag, a part by number) is forwarded, and so is a GET of what upstream refused to a HEAD, for its error document.
+rules, so they answer alike. What was judged may be kept and answers again (:meth:`Reads.again`) while its entry stands.
+The first byte is asked for before an answer exists, so a version that upstream has replaced meanwhile is looked up
+again while nothing has been sent; after that a fault aborts. What cannot be cached (no ETag, a part by number) is
+forwarded, and so is a GET of what upstream refused to a HEAD, for its error document.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
 from cache.cache import Cache
 from cache.faults import UpstreamRefused, VersionChanged
 from cache.pieces import Piece
-from cache.versions import ByteSpan, Entry
+from cache.plan import Step
+from cache.versions import ByteSpan, Entry, ObjectRef
 from cache.ways import Waited
 from gateway.admission import Admitted
 from gateway.s3.answers import Answer
@@ -28,7 +31,23 @@ from gateway.s3.requests import S3Request
 
 LOOKUPS_MAX: Final = 3
 PREPARED_MAX: Final = 4096
+_NO_BODY: Final[Sequence[Piece]] = ()
 Forward = Callable[[Admitted], Awaitable[Answer]]
+
+
+@dataclass(slots=True)
+class Judged:
+    """What the rules make of a read while its key holds what ``entry`` says.
+
+    ``answer`` is without the body, which is the bytes of ``plan`` (empty: there is none). ``stages``: whether it asks
+    for the whole object to be brought.
+    """
+
+    ref: ObjectRef
+    entry: Entry
+    answer: Answer
+    plan: tuple[Step, ...]
+    stages: bool
 
 
 class Reads:
@@ -39,20 +58,32 @@ class Reads:
         self._forward = forward
         self._lines: dict[tuple[bytes, bool], tuple[tuple[tuple[str, str], ...], str]] = {}
 
-    def at_once(self, admitted: Admitted) -> Answer | None:
-        """The answer, if everything it takes is known and in memory on this node. Never waits. Raises S3Error."""
+    def at_once(self, admitted: Admitted) -> tuple[Judged, Sequence[Piece]] | None:
+        """What is judged, and its body, if everything that takes is known and in memory on this node.
+
+        Never waits. The pieces may be sent at once, and only then. Raises S3Error.
+        """
         request = admitted.request
         entry = self._cache.known(request.ref) if admitted.operation.route == "read" else None
         if entry is None or not _cacheable(request, entry) or (entry.partial and wants_checksum(request, None)):
             return None
         answer, span = self.judge(request, entry)
-        if span is not None and request.method == "GET":
-            answer.body = self._cache.held(entry.version, span)
-            if answer.body is None:
-                return None
-        elif span is not None and _stages(request):
-            self._cache.stage(entry.version)
-        return answer
+        body, stages = request.method == "GET" and span is not None, span is not None and _stages(request)
+        plan = self._cache.plan(entry.version, span) if body and span is not None else ()
+        if plan is None:
+            return None
+        judged = Judged(request.ref, entry, answer, plan, stages=stages)
+        pieces = self._pieces(judged)
+        return None if pieces is None else (judged, pieces)
+
+    def again(self, judged: Judged) -> Sequence[Piece] | None:
+        """The body that :meth:`at_once` would find for what was judged before; None: it has to be judged again."""
+        return self._pieces(judged) if self._cache.known(judged.ref) is judged.entry else None
+
+    def _pieces(self, judged: Judged) -> Sequence[Piece] | None:
+        if judged.stages:
+            self._cache.stage(judged.entry.version)
+        return self._cache.held(judged.plan) if judged.plan else _NO_BODY
 
     def judge(self, request: S3Request, entry: Entry) -> tuple[Answer, ByteSpan | None]:
         """The head of the answer, and the span of the version that a GET's body has (None: no body).

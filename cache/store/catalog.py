@@ -70,15 +70,17 @@ class LmdbCatalog:
         self._env = environment.lmdb
         self._db = environment.catalog
         self._tokens = tokens
+        self._words, self._changes = tokens.words, tokens.changes
         self._tally = tally
         self._rows_max = rows_max
         self._known: dict[ObjectRef, _Known] = {}
 
     def find(self, ref: ObjectRef) -> Entry | None:
         """The entry, unless there is none or an invalidation came after it was asked for."""
-        known = self._ask(ref)
-        entry = self._row(known, ref)
-        return entry if entry is not None and entry.token == self._tokens.read(known.slot) else None
+        known = self._known.get(ref) or self._ask(ref)
+        slot = known.slot
+        entry = known.entry if known.change == self._changes[slot] else self._row(known, ref)
+        return entry if entry is not None and entry.token == self._words[slot] else None
 
     def recall(self, ref: ObjectRef) -> ObjectVersion | None:
         """The version in the key's row, whether it still counts or not."""
@@ -86,7 +88,7 @@ class LmdbCatalog:
         return entry.version if entry is not None else None
 
     def _row(self, known: _Known, ref: ObjectRef) -> Entry | None:
-        change = self._tokens.change(known.slot)
+        change = self._changes[known.slot]
         if change == known.change:
             return known.entry
         raw = self._get(known.digest)
@@ -120,7 +122,7 @@ class LmdbCatalog:
 
     def token(self, ref: ObjectRef) -> int:
         """The ref's invalidation token now."""
-        return self._tokens.read(self._ask(ref).slot)
+        return self._words[self._ask(ref).slot]
 
     def invalidate(self, refs: Sequence[ObjectRef]) -> None:
         """Whatever was known of these keys no longer counts, in any process, once this returns."""

@@ -97,21 +97,30 @@ class FileStore:
         return reader
 
     def find_ready(self, chunk: Chunk, span: ByteSpan) -> StoredChunk | None:
-        """The chunk, if it is kept open and ``span`` of it may be sent at once. Opens and reads nothing."""
-        reader = self._readers.find(chunk.id)
-        if reader is None or reader.chunk != chunk or not reader.ready(span) or not self._health.usable(self._now()):
+        """The chunk, if it is kept open and ``span`` of it may be sent at once: then it was read. Opens nothing."""
+        reader = self._kept(chunk)
+        if reader is None or not reader.ready(span):
             return None
+        self._touches.touch(reader.slot)
         return reader
 
     def take(self, chunk: Chunk) -> memoryview | None:
-        """The payload of a chunk of one unit, if it is kept open, in memory and matches its hash now.
+        """The payload of a chunk of one unit, if it is kept open, in memory and matches its hash now: then it was read.
 
         Valid until the next ``take``. Only for the loop's thread.
         """
+        reader = self._kept(chunk)
+        data = None if reader is None else reader.taken()
+        if reader is None or data is None:
+            return None
+        self._touches.touch(reader.slot)
+        return data
+
+    def _kept(self, chunk: Chunk) -> StoredChunk | None:
         reader = self._readers.find(chunk.id)
         if reader is None or (reader.chunk is not chunk and reader.chunk != chunk):
             return None
-        return reader.taken() if self._health.usable(self._now()) else None
+        return None if self._health.doubted and not self._health.usable(self._now()) else reader
 
     def create(self, chunk: Chunk) -> FileWriter:
         """Begin a chunk file. Raises DiskFull (the quota too), DiskFailed. Blocks."""
@@ -128,7 +137,7 @@ class FileStore:
 
     def touch(self, chunk: Chunk) -> None:
         """The chunk was read: one memory write, for eviction."""
-        self._touches.touch(chunk.id)
+        self._touches.touch(Touches.slot(chunk.id))
 
     def sweep(self) -> int:
         """Let go of some evicted files; call it about once a second. How many were let go."""

@@ -25,6 +25,7 @@ class Health:
         self._rest_s = rest_s
         self._strikes: deque[float] = deque(maxlen=STRIKES_MAX)
         self._off_until = float("-inf")
+        self.doubted = False  # whether it was ever switched off: before, nobody need ask for the time
 
     def usable(self, now: float) -> bool:
         """Whether the disk may be asked at ``now``."""
@@ -35,6 +36,7 @@ class Health:
         self._strikes.append(now)
         if len(self._strikes) == STRIKES_MAX and now - self._strikes[0] <= WINDOW_S and self.usable(now):
             self._off_until = now + self._rest_s
+            self.doubted = True
             # On probation: all but one of the strikes stand, as of the end of the rest.
             self._strikes.extend([self._off_until] * STRIKES_MAX)
             self._strikes.pop()

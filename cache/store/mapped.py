@@ -45,40 +45,35 @@ def map_file(path: str, size: int) -> tuple[mmap.mmap, bool]:
 
 
 class Tokens:
-    """The invalidation tokens of a node, and the changes. Raises DiskFailed when the file cannot be mapped."""
+    """The invalidation tokens of a node, and the changes. Raises DiskFailed when the file cannot be mapped.
 
-    __slots__ = ("_changes", "_words", "fresh")
+    ``words`` and ``changes`` hold them by slot, to be read: ``renew`` and ``changed`` write.
+    """
+
+    __slots__ = ("changes", "fresh", "words")
 
     def __init__(self, path: str) -> None:
         memory, self.fresh = map_file(path, 16 * TOKEN_SLOTS)
         both = memoryview(memory).cast("Q")
-        self._words, self._changes = both[:TOKEN_SLOTS], both[TOKEN_SLOTS:]
-
-    def read(self, slot: int) -> int:
-        """The slot's token now."""
-        return self._words[slot]
+        self.words, self.changes = both[:TOKEN_SLOTS], both[TOKEN_SLOTS:]
 
     def renew(self, slot: int) -> None:
         """Whatever was learnt under the slot's old token no longer counts, in any process."""
-        self._words[slot] = secrets.randbits(63)
-
-    def change(self, slot: int) -> int:
-        """Another value once a row of the slot has been written."""
-        return self._changes[slot]
+        self.words[slot] = secrets.randbits(63)
 
     def changed(self, slot: int) -> None:
         """A row of the slot has been written: who keeps one decoded looks again, in any process."""
-        self._changes[slot] = secrets.randbits(63)
+        self.changes[slot] = secrets.randbits(63)
 
     def renew_all(self) -> None:
         """As :meth:`renew`, for every slot, in about a millisecond."""
         size = 8 * TOKEN_SLOTS
         fresh = int.from_bytes(secrets.token_bytes(size), "little") & _TOKENS_63
-        self._words.cast("B")[:] = fresh.to_bytes(size, "little")
+        self.words.cast("B")[:] = fresh.to_bytes(size, "little")
 
     def check(self) -> Iterator[str]:
         """What is wrong with me."""
-        if any(word >> 63 for word in (*self._words, *self._changes)):
+        if any(word >> 63 for word in (*self.words, *self.changes)):
             yield "a token has more than 63 bits"
 
 
@@ -90,16 +85,20 @@ class Touches:
     def __init__(self, path: str) -> None:
         self._marks, _ = map_file(path, TOUCH_SLOTS)
 
-    def touch(self, chunk_id: bytes) -> None:
-        """The chunk was read once more."""
-        slot = int.from_bytes(chunk_id[:3], "big") & (TOUCH_SLOTS - 1)
+    @staticmethod
+    def slot(chunk_id: bytes) -> int:
+        """Where the chunk's mark is."""
+        return int.from_bytes(chunk_id[:3], "big") & (TOUCH_SLOTS - 1)
+
+    def touch(self, slot: int) -> None:
+        """The chunk of that slot was read once more."""
         mark = self._marks[slot]
         if mark < MARK_MAX:
             self._marks[slot] = mark + 1
 
     def take(self, chunk_id: bytes) -> int:
         """How often the chunk was read since the last ``take``, at most 3; the mark is zero afterwards."""
-        slot = int.from_bytes(chunk_id[:3], "big") & (TOUCH_SLOTS - 1)
+        slot = self.slot(chunk_id)
         mark = self._marks[slot]
         if mark:
             self._marks[slot] = 0

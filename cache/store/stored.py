@@ -25,6 +25,7 @@ from xxhash import xxh3_64_intdigest
 
 from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import DiskDamaged, DiskFailed
+from cache.store.mapped import Touches
 from cache.store.pages import Pages
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan
@@ -85,31 +86,30 @@ _local = threading.local()
 
 def _scratch() -> memoryview:
     """This thread's buffer of one unit."""
-    held: memoryview | None = getattr(_local, "scratch", None)
-    if held is None:
-        held = memoryview(bytearray(UNIT_BYTES))
-        _local.scratch = held
+    try:
+        held: memoryview = _local.scratch
+    except AttributeError:
+        held = _local.scratch = memoryview(bytearray(UNIT_BYTES))
     return held
 
 
 def _read_into(fd: int, buffer: memoryview, offset: int, flags: int) -> bool:
     """Fill the buffer from the file; False when the file (or, with RWF_NOWAIT, the memory) ends before."""
-    got = 0
-    while got < len(buffer):
-        count = os.preadv(fd, [buffer[got:]], offset + got, flags)
-        if count == 0:
+    while (count := os.preadv(fd, (buffer,), offset, flags)) < len(buffer):
+        if not count:
             return False
-        got += count
+        buffer, offset = buffer[count:], offset + count
     return True
 
 
 class StoredChunk:
     """Implements ports.ChunkReader over a chunk file."""
 
-    __slots__ = ("_checks", "_desk", "_file", "_hashes", "_stamp", "_verified", "chunk")
+    __slots__ = ("_checks", "_desk", "_file", "_hashes", "_stamp", "_verified", "chunk", "slot")
 
     def __init__(self, chunk: Chunk, file: OpenFile, hashes: tuple[int, ...], desk: Desk, *, verified: bool) -> None:
         self.chunk = chunk
+        self.slot = Touches.slot(chunk.id)  # of its read mark
         self._file = file
         self._hashes = hashes
         self._desk = desk

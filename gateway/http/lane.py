@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, cast
 
 from aiohttp import web
@@ -29,11 +30,12 @@ from gateway.http.body import Pushed, Sending, send_answer, send_first
 from gateway.http.service import Reply, Service
 from gateway.meter.counters import ClientMeter
 from gateway.s3.errors import S3Error
+from gateway.s3.habits import Shown
 from gateway.s3.requests import HEAD_BYTES_MAX, read_head, request_of
 
 END: Final = b"\r\n\r\n"
 PIPELINED_BYTES_MAX: Final = 256 * 1024
-SHAPES_MAX: Final = 4  # a client that asks for sizes first sends heads with and without a range
+HABITS_MAX: Final = 4  # a client that asks for sizes first sends heads with and without a range
 NO_BODY: Final = MemoryPiece(b"", Source.LOCAL)
 
 
@@ -49,7 +51,7 @@ class Connection(RequestHandler):
         super().__init__(*args, **kwargs)
         self._partial = b""  # bytes that nobody has taken yet: a head in the making, or pipelined requests
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
-        self._regulars: dict[int, Regular] = {}  # who sends here, once that is known, by the lines of its heads
+        self._regulars: tuple[Regular, ...] = ()  # whose heads came here, once that is known
         self._reply: Reply | None = None  # the lane's, while it is on its way
         self._answering: asyncio.Task[None] | None = None  # the lane's reply, if it has to wait
         self._warming: asyncio.Task[None] | None = None
@@ -110,29 +112,47 @@ class Connection(RequestHandler):
                 self._pass_on(data)
 
     def _answer_at_once(self, head: bytes) -> bool:
-        """Parse, admit, look up and send, if all that takes no waiting; whether the answer is on its way."""
+        """Let in, look up and send, if all that takes no waiting; whether the answer is on its way."""
         service, sender, transport = self.service, self.sender, self.transport
         if sender is None or transport is None or transport.get_write_buffer_size():
             return False
-        began = time.monotonic()
+        began, now = time.monotonic(), time.time()
+        for regular in self._regulars:
+            shown = regular.shown(head, now)
+            if shown is not None:
+                again = service.again(regular, shown, began, now)
+                if again is None:
+                    return self._answer_anew(sender, head, began, now, (regular, shown))
+                self._send(sender, *again)
+                return True
+        return self._answer_anew(sender, head, began, now, None)
+
+    def _answer_anew(
+        self, sender: FileSender, head: bytes, began: float, now: float, known: tuple[Regular, Shown] | None
+    ) -> bool:
+        """As above, with everything judged. ``known``: the regular whose head it is, and what it shows."""
+        service = self.service
         try:
-            admitted = self._admitted(head)
-            answer = None if admitted is None else service.reads.at_once(admitted)
+            admitted = self._admitted(head, now, known)
+            found = None if admitted is None else service.reads.at_once(admitted)
         except (S3Error, Fault):
             return False  # the other way tells the client
         if admitted is None or admitted.operation.route != "read":
             return False
         keep = "close" not in admitted.request.headers.get("connection", "").lower()
-        if answer is None:
+        if found is None:
             self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
             return True
-        reply = service.reply(admitted, answer, began, keep=keep)
-        service.tally.add(Count.LANE_ANSWERS)
-        self._send(sender, reply, answer.body if isinstance(answer.body, list) else [])
+        judged, pieces = found
+        reply = service.reply(admitted, judged.answer, began, keep=keep)
+        if known is not None and not reply.close:
+            service.keep(*known, judged, reply)
+        self._send(sender, reply, pieces)
         return True
 
-    def _send(self, sender: FileSender, reply: Reply, pieces: list[Piece]) -> None:
+    def _send(self, sender: FileSender, reply: Reply, pieces: Sequence[Piece]) -> None:
         """Send the head and the first piece at once; what the socket does not take, and the rest, on its way."""
+        self.service.tally.add(Count.LANE_ANSWERS)
         try:
             head, left = send_first(sender, reply.meter, reply.head, pieces[0] if pieces else NO_BODY)
         except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
@@ -182,24 +202,21 @@ class Connection(RequestHandler):
         self.since = time.monotonic()
         self.service.answered(reply)
 
-    def _admitted(self, head: bytes) -> Admitted | None:
+    def _admitted(self, head: bytes, now: float, known: tuple[Regular, Shown] | None) -> Admitted | None:
         """The head's request, if it may go on; None: aiohttp has to look at it. Raises S3Error."""
-        admission, now, shape = self.service.admission, time.time(), head.count(b"\n")
-        regular = self._regulars.get(shape)
-        if regular is not None:
-            admitted = admission.admit_regular(regular, head, now)
+        admission, domains = self.service.admission, self.service.domains
+        if known is not None:
+            admitted = admission.admit_regular(*known)
             if admitted is not None:
                 return admitted
         read = read_head(head)
         if read is None:
             return None
-        admitted = admission.admit(request_of(*read, self.service.domains), now)
-        if admitted.operation.route == "read":
-            regular = admission.regular(head, admitted, self.service.domains)
+        admitted = admission.admit(request_of(*read, domains), now)
+        if known is None and admitted.operation.route == "read":
+            regular = admission.regular(head, admitted, domains)
             if regular is not None:
-                if len(self._regulars) >= SHAPES_MAX:
-                    self._regulars.clear()
-                self._regulars[shape] = regular
+                self._regulars = (regular, *self._regulars[: HABITS_MAX - 1])
         return admitted
 
     def _push(self) -> None:

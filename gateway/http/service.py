@@ -10,33 +10,33 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp.web_protocol import RequestPayloadError
 
 from cache.faults import ClientFault, Fault, OwnFault, UpstreamFault
+from cache.pieces import Piece
 from cache.tally import Tally
-from gateway.admission import Admission, Admitted
+from gateway.admission import Admission, Admitted, Regular
 from gateway.forward import RequestBody
+from gateway.http.heads import frame_of
+from gateway.http.kept import Kept, KeptReplies
 from gateway.meter.counters import ClientMeter, WorkerMeter
-from gateway.reads import Reads
+from gateway.reads import Judged, Reads
 from gateway.s3.answers import Answer
 from gateway.s3.errors import S3Error, answer_for
-from gateway.s3.headers import render_lines
+from gateway.s3.habits import Shown
 from gateway.s3.requests import S3Request
 
 if TYPE_CHECKING:
     from gateway.http.lane import Connection
 
-REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 UNIDENTIFIED: Final = "unidentified"
 _REFINING: Final = frozenset({"x-forebay-job", "x-forebay-rank", "x-forebay-gpus"})
-_LENGTHLESS: Final = frozenset({204, 304})
 
 
 @dataclass(slots=True)
@@ -78,6 +78,7 @@ class Service:
     access_log: bool = False
     draining: bool = False
     connections: set[Connection] = field(default_factory=set)
+    kept: KeptReplies = field(default_factory=KeptReplies)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(4).upper())
     _date: tuple[int, str] = (0, "")
@@ -88,7 +89,7 @@ class Service:
         """The worker's counters."""
         return self.meter.tally
 
-    def request_id(self) -> str:
+    def _request_id(self) -> str:
         """A new id: sixteen hexadecimal digits, as S3's."""
         return f"{self._id_prefix}{next(self._ids) & 0xFFFFFFFF:08X}"
 
@@ -107,7 +108,7 @@ class Service:
 
     def reply(self, admitted: Admitted, answer: Answer, began: float, *, keep: bool, http_1_0: bool = False) -> Reply:
         """Open a reply to an admitted request that began at monotonic time ``began``."""
-        request_id = self.request_id()
+        request_id = self._request_id()
         chunked = answer.length is None and answer.body is not None and not http_1_0
         close = not keep or self.draining or (answer.length is None and answer.body is not None and http_1_0)
         head = self._head(answer, request_id, close=close, chunked=chunked)
@@ -124,11 +125,43 @@ class Service:
             chunked,
         )
 
+    def keep(self, regular: Regular, shown: Shown, judged: Judged, reply: Reply) -> None:
+        """Keep the reply, which leaves its connection open, for when the regular asks for the same again."""
+        if reply.request is not None:
+            frame = frame_of(judged.answer, close=False, chunked=False)
+            self.kept.keep(regular, shown, Kept(judged, frame, reply.meter, reply.operation, reply.request))
+
+    def again(self, regular: Regular, shown: Shown, began: float, now: float) -> tuple[Reply, Sequence[Piece]] | None:
+        """The reply that was kept for this, opened anew, and its body; None: it has to be judged.
+
+        ``began`` is when the request did, in monotonic time, ``now`` the wall clock's.
+        """
+        kept = None if self.draining else self.kept.find(regular, shown)
+        pieces = None if kept is None else self.reads.again(kept.judged)
+        if kept is None or pieces is None:
+            return None
+        request_id = self._request_id()
+        head = kept.frame.head(self._date_at(now), request_id)
+        first_byte_at = time.monotonic()
+        reply = Reply(
+            kept.judged.answer,
+            head,
+            kept.meter,
+            kept.operation,
+            kept.request,
+            request_id,
+            began,
+            first_byte_at,
+            close=False,
+            chunked=False,
+        )
+        return reply, pieces
+
     def refusal(
         self, error: S3Error | Fault, began: float, *, request: S3Request | None, admitted: Admitted | None, keep: bool
     ) -> Reply:
         """Open a reply that tells an error."""
-        request_id = self.request_id()
+        request_id = self._request_id()
         answer = answer_for(error, request=request, request_id=request_id)
         self._log_fault(error, request_id)
         close = not keep or self.draining
@@ -184,23 +217,10 @@ class Service:
             structlog.get_logger().error("reply broke off", request_id=reply.request_id, exc_info=error)
 
     def _head(self, answer: Answer, request_id: str, *, close: bool, chunked: bool) -> bytes:
-        status, headers = answer.status, answer.headers
-        lines = render_lines(headers) if headers else ""
-        if not headers or not any(name == "x-amz-request-id" for name, _ in headers):
-            lines += f"x-amz-request-id: {request_id}\r\nx-amz-id-2: {request_id}\r\n"
-        if chunked:
-            lines += "transfer-encoding: chunked\r\n"
-        elif answer.length is not None and status not in _LENGTHLESS:
-            lines += f"content-length: {answer.length}\r\n"
-        if close:
-            lines += "connection: close\r\n"
-        return (
-            f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\ndate: {self._now()}\r\n"
-            f"{answer.prepared}{lines}server: forebay\r\n\r\n"
-        ).encode("utf-8", "surrogateescape")
+        return frame_of(answer, close=close, chunked=chunked).head(self._date_at(time.time()), request_id)
 
-    def _now(self) -> str:
-        second = int(time.time())
+    def _date_at(self, now: float) -> str:
+        second = int(now)
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
         return self._date[1]

@@ -20,6 +20,9 @@ from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
+BLOCK_BYTES: Final = 64
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 _ESCAPE: Final = r"%(?:[0189A-F][0-9A-F]|2[0-9ABC{slash}]|3[A-F]|40|5[BCDE]|60|7[BCDF])"
 """A percent escape of what must be escaped, that is of no unreserved character (nor, in a path, of a slash)."""
@@ -76,7 +79,12 @@ def canonical_request(
 
 def string_to_sign(amz_date: str, scope: str, canonical: str) -> str:
     """What the derived key signs."""
-    return f"{ALGORITHM}\n{amz_date}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+    return f"{signing_prefix(amz_date, scope)}{sha256(canonical.encode()).hexdigest()}"
+
+
+def signing_prefix(amz_date: str, scope: str) -> str:
+    """What a string to sign begins with, before the canonical request's SHA-256 in hex."""
+    return f"{ALGORITHM}\n{amz_date}\n{scope}\n"
 
 
 @lru_cache(maxsize=512)
@@ -88,17 +96,37 @@ def derived_key(secret_key: str, day: str, region: str, service: str) -> bytes:
     return key
 
 
+class Seal:
+    """HMAC-SHA256 (RFC 2104) of one key, and of whatever text went before: it begins from hashed states, not anew."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        """``key``: 64 bytes at most, as every derived key is."""
+        self._inner = sha256(key.ljust(BLOCK_BYTES, b"\0").translate(_INNER))
+        self._outer = sha256(key.ljust(BLOCK_BYTES, b"\0").translate(_OUTER))
+
+    def after(self, text: bytes) -> Seal:
+        """The seal of whatever begins with ``text``, which need not be given again."""
+        later = object.__new__(Seal)
+        later._inner, later._outer = self._inner.copy(), self._outer
+        later._inner.update(text)
+        return later
+
+    def of(self, text: bytes) -> str:
+        """The seal in hex."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
 def seal(key: bytes, text: str) -> str:
     """HMAC-SHA256 of a string to sign, in hex."""
-    keyed = _keyed(key).copy()
-    keyed.update(text.encode())
-    return keyed.hexdigest()
+    return _sealed_by(key).of(text.encode())
 
 
-@lru_cache(maxsize=512)
-def _keyed(key: bytes) -> hmac.HMAC:
-    """The state in which every seal of that key begins."""
-    return hmac.new(key, None, "sha256")
+_sealed_by = lru_cache(maxsize=512)(Seal)
 
 
 @lru_cache(maxsize=64)

@@ -1,123 +1,177 @@
 """What a client repeats with every request, judged once: the lane's short way through the same rules.
 
-An SDK sends the same lines with every read of a connection; only the request line, the date, the range, an invocation
-id and the signature differ. A :class:`Habit` is made from a head that went the whole way (``requests.read_head``,
-``sigv4.authenticate``); it knows the next one by comparing its other lines, byte for byte. What those lines say (who
-asks, with which key, what is signed) then needs no second look, and the canonical request is the canonicaliser's own,
-with gaps where heads differ. A habit only ever says yes: a head that it does not know, or whose signature is not right,
-goes the whole way, where the words for a refusal are. Sans-IO; a habit belongs to one connection.
+An SDK sends the same lines with every read; only the request line, the date, the range, an invocation id and the
+signature differ. A :class:`Habit` is made from a head that went the whole way (``requests.read_head``,
+``sigv4.authenticate``); it knows the next one by comparing all other bytes. What those say (who asks, with which key,
+what is signed) then needs no second look, and the canonical request is the canonicaliser's own, with gaps where heads
+differ. A habit only ever says yes: a head that it does not know, or whose signature is not right, goes the whole way,
+where the words for a refusal are. Sans-IO; one habit serves every connection whose heads show it.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from hashlib import sha256
 from hmac import compare_digest
-from itertools import pairwise
 from typing import Final
 
-from gateway.s3.canonical import CANONICAL_PATH, canonical_request, parse_amz_date, seal, string_to_sign
+from gateway.s3.canonical import CANONICAL_PATH, Seal, canonical_request, parse_amz_date, signing_prefix
 from gateway.s3.requests import HEAD_BYTES_MAX, S3Request, request_of
 from gateway.s3.sigv4 import SIGNATURE_CHARACTERS, SIGNATURE_MARK, SKEW_MAX_S, Authenticated, signed_names
 
 _GAP: Final = "\0"
-_FIRST: Final = re.compile(rf"(GET|HEAD) (/{CANONICAL_PATH}) HTTP/1\.1")
+_HTTP: Final = b" HTTP/1.1\r\n"
+_ASKED: Final = re.compile(rf"(GET|HEAD) (/{CANONICAL_PATH})".encode())
+_AUTHORIZATION: Final = "authorization"
+_DATE: Final = "x-amz-date"
+_RANGE: Final = "range"
+_INVOCATION: Final = "amz-sdk-invocation-id"
 _DIFFERING: Final = {
-    "x-amz-date": re.compile(r"[0-9]{8}T[0-9]{6}Z"),
-    "range": re.compile(r"bytes=[0-9]{1,19}-[0-9]{0,19}"),
-    "amz-sdk-invocation-id": re.compile(r"[0-9A-Za-z-]+"),
+    _AUTHORIZATION: re.compile(rb".*" + SIGNATURE_MARK.encode() + rb"[0-9a-f]{64}"),
+    _DATE: re.compile(rb"[0-9]{8}T[0-9]{6}Z"),
+    _RANGE: re.compile(rb"bytes=[0-9]{1,19}-[0-9]{0,19}"),
+    _INVOCATION: re.compile(rb"[0-9A-Za-z-]+"),
 }
 """The headers that differ, and what their values look like when nothing about them needs a closer look."""
+_OF_ANY_LENGTH: Final = frozenset({_RANGE, _INVOCATION})
+_OF_AN_ID: Final = bytes(byte for byte in range(128) if chr(byte).isalnum() or byte == 45)
+
+Shown = list[bytes]
+"""What a head has of its own: method and path, then the values that differ, in the order of its lines."""
 
 
 class Habit:
-    """The habit of whoever sent ``head``, a request that was let in as ``auth`` says.
+    """The habit of whoever sent ``head``, a request that was let in as ``auth`` says (None: nobody was authenticated).
 
     ``head`` has a line for each of ``request.headers``, and no query. Raises ValueError for a head that is no habit.
     """
 
-    __slots__ = ("_auth", "_differing", "_domains", "_gaps", "_headers", "_parts", "_runs", "_signed_by", "_size")
+    __slots__ = (
+        "_auth", "_domains", "_gaps", "_headers", "_id", "_names", "_newlines", "_parts", "_pieces", "_range", "_rest",
+        "_seal", "_signed_by", "_told", "_unread",
+    )  # fmt: skip
 
-    def __init__(self, head: bytes, request: S3Request, auth: Authenticated, domains: tuple[str, ...]) -> None:
-        lines = head.decode("ascii").split("\r\n")
-        places = {line.partition(":")[0].lower(): place for place, line in enumerate(lines[1:-2], 1)}
-        authorization = places["authorization"]
-        told, mark, _ = lines[authorization].rpartition(SIGNATURE_MARK)
-        known = {name: places[name] for name in _DIFFERING if name in places}
-        if "x-amz-date" not in known or not all(_DIFFERING[name].fullmatch(request.headers[name]) for name in known):
-            raise ValueError("the head has something odd about it")
-        self._auth = auth
-        self._domains = domains
-        self._size = len(lines)
-        value_at = len(lines[authorization]) - len(request.headers["authorization"])
-        self._signed_by = authorization, told + mark, len(told + mark), value_at
-        self._differing = tuple(
-            (name, place, lines[place][: -len(request.headers[name])], len(lines[place]) - len(request.headers[name]))
-            for name, place in known.items()
-        )
-        self._runs = _runs(lines, {0, authorization, *known.values()})
+    def __init__(self, head: bytes, request: S3Request, auth: Authenticated | None, domains: tuple[str, ...]) -> None:
+        self._names, self._pieces, self._rest = _taken_apart(head, request)
+        self._newlines = head.count(b"\n")
         self._headers = dict(request.headers)
-        signed = signed_names(request.headers["authorization"])
-        gapped = self._headers | dict.fromkeys(known, _GAP)
-        canonical = canonical_request(_GAP, _GAP, "", gapped, signed, request.headers["x-amz-content-sha256"])
-        self._parts = re.split(f"({_GAP})", canonical)
-        self._gaps = tuple((5 + 2 * nth, name) for nth, name in enumerate(name for name in signed if name in known))
+        self._domains = domains
+        self._auth = auth
+        places = {name: place for place, name in enumerate(self._names, 1)}
+        self._range, self._id = places.get(_RANGE, 0), places.get(_INVOCATION, 0)
+        self._unread = tuple(place for name, place in places.items() if name not in _OF_ANY_LENGTH)
+        if auth is not None:
+            self._signed_by = places[_AUTHORIZATION], places[_DATE]
+            self._seal = Seal(auth.signing_key)
+            self._told = b"", 0.0, self._seal  # the date last seen, in seconds, and the seal of all that begins with it
+            signed = signed_names(request.headers[_AUTHORIZATION])
+            gapped = self._headers | dict.fromkeys(places, _GAP)
+            canonical = canonical_request(_GAP, _GAP, "", gapped, signed, request.headers["x-amz-content-sha256"])
+            _, _, *after = canonical.encode().split(_GAP.encode())
+            self._parts = [part for each in after for part in (b"", each)]
+            self._gaps = tuple((2 * nth, places[name]) for nth, name in enumerate(filter(places.get, signed), 1))
 
-    def recognise(self, head: bytes) -> S3Request | None:
-        """The request, if its head differs from the first one only where heads of this habit do.
+    @property
+    def constant(self) -> bytes:
+        """All that heads of this habit have in common: where it is the same, the habit is."""
+        return b"\0".join([*(b"%b\0%d" % (before, length) for before, _, length in self._pieces), self._rest])
 
-        Raises S3Error as ``request_of``.
-        """
-        if len(head) > HEAD_BYTES_MAX or not head.isascii():
+    def recognise(self, head: bytes) -> Shown | None:
+        """What is the head's own, if it differs from the first one only where heads of this habit do."""
+        at = head.find(_HTTP)
+        if at < 0 or head.count(b"\n") != self._newlines or len(head) > HEAD_BYTES_MAX:
             return None
-        lines = head.decode("ascii").split("\r\n")
-        if len(lines) != self._size:
-            return None
-        for start, stop, run in self._runs:
-            if lines[start:stop] != run:
+        shown = [head[:at]]
+        for before, size, length in self._pieces:
+            if not head.startswith(before, at):
                 return None
-        place, told, length, value_at = self._signed_by
-        first, authorization = _FIRST.fullmatch(lines[0]), lines[place]
-        if first is None or authorization[:length] != told or len(authorization) != length + SIGNATURE_CHARACTERS:
+            at += size
+            stop = at + length if length else head.find(b"\r", at)
+            shown.append(head[at:stop])
+            at = stop
+        odd = self._id and shown[self._id].translate(None, _OF_AN_ID)
+        return shown if not odd and head[at:] == self._rest else None
+
+    def sealed(self, shown: Shown, now: float) -> bool:
+        """Whether what was recognised is signed as it must be at ``now`` (seconds since the epoch)."""
+        if self._auth is None:
+            return not any(shown[place].translate(None, _OF_AN_ID) for place in self._unread)
+        by, at = self._signed_by
+        if shown[at] != self._told[0] and not self._tell(self._auth, shown[at]):
+            return False
+        _, signed_at, seal = self._told
+        if abs(now - signed_at) > SKEW_MAX_S:
+            return False
+        parts = self._parts.copy()
+        parts[0] = shown[0].replace(b" ", b"\n", 1)
+        for place, name in self._gaps:
+            parts[place] = shown[name]
+        hashed = sha256(b"".join(parts)).hexdigest()
+        return compare_digest(seal.of(hashed.encode()).encode(), shown[by])
+
+    def _tell(self, auth: Authenticated, date: bytes) -> bool:
+        """Note another date; False: it is none, or of another day than the signing key."""
+        amz_date = date.decode("ascii", "replace")
+        signed_at = parse_amz_date(amz_date)
+        if signed_at is None or amz_date[:8] != auth.amz_date[:8]:
+            return False
+        self._told = date, signed_at, self._seal.after(signing_prefix(amz_date, auth.scope).encode())
+        return True
+
+    def asked(self, shown: Shown) -> tuple[bytes, bytes]:
+        """What the head asks for, in its own words: method and path, and the range if any."""
+        return shown[0], shown[self._range] if self._range else b""
+
+    def request(self, shown: Shown) -> S3Request | None:
+        """The request; None where its words need a closer look. Raises S3Error as ``request_of``."""
+        asked = _ASKED.fullmatch(shown[0])
+        if asked is None or (self._range and not _DIFFERING[_RANGE].fullmatch(shown[self._range])):
             return None
         headers = self._headers.copy()
-        headers["authorization"] = authorization[value_at:]
-        for name, place, before, length in self._differing:
-            line = lines[place]
-            value = headers[name] = line[length:]
-            if line[:length] != before or not _DIFFERING[name].fullmatch(value):
-                return None
-        return request_of(first[1], first[2].encode("ascii"), headers, self._domains)
+        for name, value in zip(self._names, shown[1:], strict=True):
+            told = headers[name][:-SIGNATURE_CHARACTERS] if name == _AUTHORIZATION else ""
+            headers[name] = told + value.decode("ascii")
+        return request_of(asked[1].decode(), asked[2], headers, self._domains)
 
-    def let_in(self, request: S3Request, now: float) -> Authenticated | None:
-        """Whether the recognised request is signed as it must be at ``now`` (seconds since the epoch)."""
-        auth, headers = self._auth, request.headers
-        amz_date, signature = headers["x-amz-date"], headers["authorization"][-SIGNATURE_CHARACTERS:]
-        signed_at = parse_amz_date(amz_date)
-        if signed_at is None or amz_date[:8] != auth.amz_date[:8] or abs(now - signed_at) > SKEW_MAX_S:
+    def authenticated(self, shown: Shown) -> Authenticated | None:
+        """Who sent what was recognised and sealed; None: nobody was authenticated."""
+        auth = self._auth
+        if auth is None:
             return None
-        parts = self._parts.copy()
-        parts[1], parts[3] = request.method, request.raw_path.decode("ascii")
-        for place, name in self._gaps:
-            parts[place] = headers[name]
-        told = string_to_sign(amz_date, auth.scope, "".join(parts))
-        if not compare_digest(seal(auth.signing_key, told), signature):
-            return None
-        return Authenticated(
-            auth.access_key, auth.payload, auth.payload_hash, signature, amz_date, auth.scope, auth.signing_key
-        )
+        by, at = self._signed_by
+        return replace(auth, signature=shown[by].decode("ascii"), amz_date=shown[at].decode("ascii"))
 
 
-def habit_of(head: bytes, request: S3Request, auth: Authenticated, domains: tuple[str, ...]) -> Habit | None:
-    """The habit that the head shows, if it is one at all: signed by its headers, without a query."""
-    if request.query or "authorization" not in request.headers:
+def habit_of(head: bytes, request: S3Request, auth: Authenticated | None, domains: tuple[str, ...]) -> Habit | None:
+    """The habit that the head shows, if it is one at all: signed by its headers if it must be, without a query."""
+    if request.query or (auth is not None and _AUTHORIZATION not in request.headers):
         return None
     try:
         return Habit(head, request, auth, domains)
-    except ValueError:
+    except (ValueError, KeyError):
         return None
 
 
-def _runs(lines: list[str], without: set[int]) -> tuple[tuple[int, int, list[str]], ...]:
-    """The lines in runs that leave those numbers out: (start, stop, lines)."""
-    cuts = [-1, *sorted(without), len(lines)]
-    return tuple((start + 1, stop, lines[start + 1 : stop]) for start, stop in pairwise(cuts) if stop > start + 1)
+def _taken_apart(head: bytes, request: S3Request) -> tuple[tuple[str, ...], tuple[tuple[bytes, int, int], ...], bytes]:
+    """Names of the headers that differ; for each the bytes before its value, how many, the value's length; the rest.
+
+    A length of 0: it ends where its line does. Raises ValueError for a value that needs a closer look.
+    """
+    names, pieces, before = list[str](), list[tuple[bytes, int, int]](), _HTTP
+    for line in head.split(b"\r\n")[1:-2]:
+        name = line.partition(b":")[0].decode("ascii").lower()
+        form = _DIFFERING.get(name)
+        if form is None:
+            before += line + b"\r\n"
+            continue
+        value = request.headers[name].encode("ascii")
+        if not line.endswith(value) or not form.fullmatch(value):
+            raise ValueError(f"{name} needs a closer look")
+        if name == _AUTHORIZATION:
+            value = value[-SIGNATURE_CHARACTERS:]
+        before += line[: -len(value)]
+        names.append(name)
+        pieces.append((before, len(before), 0 if name in _OF_ANY_LENGTH else len(value)))
+        before = b"\r\n"
+    return tuple(names), tuple(pieces), before + b"\r\n"

@@ -114,7 +114,10 @@ class MemoryStore:
 
     def find_ready(self, chunk: Chunk, span: ByteSpan) -> MemoryReader | None:
         reader = self.find(chunk)
-        return reader if reader is not None and reader.ready(span) else None
+        if reader is None or not reader.ready(span):
+            return None
+        self.touch(chunk)
+        return reader
 
     def take(self, chunk: Chunk) -> bytes | None:
         reader = self.find_ready(chunk, chunk.span)

@@ -13,7 +13,7 @@ from cache.faults import Fault
 from cache.fills.driver import Fills
 from cache.freshness import Freshness, FreshnessRule
 from cache.lookups import Lookups
-from cache.pieces import Cause, FilePiece
+from cache.pieces import Cause, FilePiece, Piece
 from cache.policy.crossings import Crossings
 from cache.tally import Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
@@ -110,6 +110,9 @@ class Kit:
 
     def waited(self, cause: Cause, seconds: float) -> None:
         self.waits.append((cause, seconds))
+
+    def held(self, version: ObjectVersion, span: ByteSpan) -> list[Piece] | None:
+        return self.cache.held(self.cache.plan(version, span) or ())
 
     async def read(self, version: ObjectVersion, span: ByteSpan) -> bytes:
         return b"".join([data async for data in self.pieces(version, span)])

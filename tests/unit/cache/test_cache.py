@@ -13,11 +13,11 @@ REF = ObjectRef("b", "k")
 async def test_a_cold_read_then_a_warm_one(kit):
     version = kit.origin.put("k", 3 * CHUNK_BYTES + 7)
     span = ByteSpan(5, version.size - 1)
-    assert kit.cache.held(version, span) is None
+    assert kit.held(version, span) is None
     assert await kit.read(version, span) == kit.origin.body(version)[5:-1]
     await kit.settled()
     assert len(kit.origin.calls) == 4
-    pieces = kit.cache.held(version, span)
+    pieces = kit.held(version, span)
     assert pieces is not None
     assert sum(piece.length for piece in pieces) == span.length
     assert await kit.read(version, span) == kit.origin.body(version)[5:-1]

@@ -32,7 +32,7 @@ async def test_a_key_that_nothing_is_known_of_costs_one_request(kit):
     await kit.settled()
     assert (kit.origin.begun, kit.origin.heads, kit.origin.calls) == ([("k", False)], [], [])
     assert kit.cache.known(REF) == entry
-    assert kit.cache.held(version, ByteSpan(0, version.size)) is not None
+    assert kit.held(version, ByteSpan(0, version.size)) is not None
     assert kit.tally.read()["fills_sealed"] == 1
 
 
@@ -78,7 +78,7 @@ async def test_an_entry_that_has_grown_old_is_asked_about_by_head_and_its_chunks
     kit.clock.now += 6
     assert (await kit.cache.entry(REF, start=0)).version == version
     assert (kit.origin.begun, kit.origin.heads) == ([("k", False)], [REF])
-    assert kit.cache.held(version, ByteSpan(0, version.size)) is not None
+    assert kit.held(version, ByteSpan(0, version.size)) is not None
 
 
 async def test_a_chunk_that_is_in_the_store_is_not_filled_again(kit):

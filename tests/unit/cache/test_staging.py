@@ -22,7 +22,7 @@ async def test_the_whole_object_comes_in(kit, staging):
     assert staging.begin(version)
     await staging.settled()
     await kit.settled()
-    assert kit.cache.held(version, ByteSpan(0, version.size)) is not None
+    assert kit.held(version, ByteSpan(0, version.size)) is not None
     assert len(kit.origin.calls) == 4
 
 
@@ -64,7 +64,7 @@ async def test_a_fault_ends_one_staging_and_nothing_else(kit, staging):
     await staging.settled()
     await kit.settled()
     assert kit.tally.read()["fills_failed"] == 1
-    assert kit.cache.held(sound, ByteSpan(0, CHUNK_BYTES)) is not None
+    assert kit.held(sound, ByteSpan(0, CHUNK_BYTES)) is not None
 
 
 async def test_closing_ends_the_waits_and_not_the_fills(kit, staging):
@@ -74,4 +74,4 @@ async def test_closing_ends_the_waits_and_not_the_fills(kit, staging):
         await kit.origin.until(lambda: bool(kit.origin.calls))
         await asyncio.wait_for(staging.close(), 5)
     await kit.settled()
-    assert kit.cache.held(version, ByteSpan(0, CHUNK_BYTES)) is not None
+    assert kit.held(version, ByteSpan(0, CHUNK_BYTES)) is not None

@@ -250,7 +250,7 @@ async def test_a_chunk_that_crosses_for_the_second_time_is_kept(kit):
     assert kit.tally.read()["peer_copies"] == 1
     assert kit.tally.read()["chunk_hits_local"] == 1
     assert kit.origin.calls == []
-    assert kit.cache.held(version, WHOLE) is not None
+    assert kit.held(version, WHOLE) is not None
 
 
 async def test_everybody_rides_on_one_copy(kit):

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from gateway.admission import ANYBODY, Admission, Denied
+from gateway.admission import ANYBODY, Admission, Admitted, Denied, Regular
 from gateway.identities import parse_identities
 from gateway.s3.errors import S3Error
 from gateway.s3.requests import parse_request
@@ -126,6 +126,11 @@ def head_of(request) -> bytes:
     return f"{request.method} {request.raw_path.decode()} HTTP/1.1\r\n{''.join(lines)}\r\n".encode()
 
 
+def admitted_again(door: Admission, regular: Regular, head: bytes) -> Admitted | None:
+    shown = regular.shown(head, NOW)
+    return None if shown is None else door.admit_regular(regular, shown)
+
+
 def test_a_regular_client_gets_the_same_word_by_the_short_way():
     first = asked("GET", "/data1/public/k", key="READERKEY")
     door = admission()
@@ -133,7 +138,7 @@ def test_a_regular_client_gets_the_same_word_by_the_short_way():
     assert regular is not None
     for method, target in (("GET", "/data2/public/other"), ("HEAD", "/data1/public/k")):
         other = asked(method, target, key="READERKEY")
-        assert door.admit_regular(regular, head_of(other), NOW) == door.admit(other, NOW)
+        assert admitted_again(door, regular, head_of(other)) == door.admit(other, NOW)
 
 
 def test_a_regular_client_may_not_do_more_than_others():
@@ -142,11 +147,22 @@ def test_a_regular_client_may_not_do_more_than_others():
     regular = door.regular(head_of(first), door.admit(first, NOW), ())
     assert regular is not None
     for target in ("/data1/private/k", "/other/public/k", "/data1/"):
-        assert door.admit_regular(regular, head_of(asked("GET", target, key="READERKEY")), NOW) is None
-    assert door.admit_regular(regular, head_of(asked("GET", "/data1/public/k")), NOW) is None
+        assert admitted_again(door, regular, head_of(asked("GET", target, key="READERKEY"))) is None
+    assert admitted_again(door, regular, head_of(asked("GET", "/data1/public/k"))) is None
 
 
-def test_nobody_is_regular_without_authentication():
+def test_a_client_is_the_same_regular_on_every_connection():
+    door = admission()
+    first, other = asked("GET", "/data1/public/k", key="READERKEY"), asked("GET", "/data2/public/k", key="READERKEY")
+    regular = door.regular(head_of(first), door.admit(first, NOW), ())
+    assert regular is door.regular(head_of(other), door.admit(other, NOW), ()) is not None
+    stranger = asked("GET", "/data1/public/k")
+    assert door.regular(head_of(stranger), door.admit(stranger, NOW), ()) is not regular
+
+
+def test_without_authentication_everybody_is_regular():
     door = admission(required=False)
-    request = asked("GET", "/data/k")
-    assert door.regular(head_of(request), door.admit(request, NOW), ()) is None
+    request, other = asked("GET", "/data/k"), asked("GET", "/data/other")
+    regular = door.regular(head_of(request), door.admit(request, NOW), ())
+    assert regular is not None
+    assert admitted_again(door, regular, head_of(other)) == door.admit(other, NOW)

@@ -13,17 +13,17 @@ def test_a_renewed_token_is_seen_through_another_mapping(tmp_path: Path) -> None
     one, other = Tokens(path), Tokens(path)
     assert one.fresh
     assert not other.fresh
-    before = other.read(17)
+    before = other.words[17]
     one.renew(17)
-    assert other.read(17) == one.read(17) != before
-    assert other.read(16) == 0
+    assert other.words[17] == one.words[17] != before
+    assert other.words[16] == 0
     assert not list(one.check())
 
 
 def test_all_tokens_are_renewed(tmp_path: Path) -> None:
     tokens = Tokens(str(tmp_path / "tokens"))
     tokens.renew_all()
-    assert len({tokens.read(slot) for slot in range(TOKEN_SLOTS)}) == TOKEN_SLOTS
+    assert len({tokens.words[slot] for slot in range(TOKEN_SLOTS)}) == TOKEN_SLOTS
     assert not list(tokens.check())
 
 
@@ -36,8 +36,8 @@ def test_marks_rise_to_three_and_are_taken_once(tmp_path: Path) -> None:
     path = str(tmp_path / "touches")
     worker, node = Touches(path), Touches(path)
     for _ in range(MARK_MAX + 2):
-        worker.touch(b"\x01" * 16)
-    worker.touch(b"\x02" * 16)
+        worker.touch(Touches.slot(b"\x01" * 16))
+    worker.touch(Touches.slot(b"\x02" * 16))
     assert not list(node.check())
     assert [node.take(bytes([n]) * 16) for n in (1, 1, 2, 3)] == [MARK_MAX, 0, 1, 0]
 

@@ -49,13 +49,15 @@ def whole(head: bytes, now: float = NOW) -> tuple[S3Request, Authenticated] | No
         return None
 
 
-def short(habit: Habit, head: bytes, now: float = NOW) -> tuple[S3Request, Authenticated] | None:
+def short(habit: Habit, head: bytes, now: float = NOW) -> tuple[S3Request, Authenticated | None] | None:
+    shown = habit.recognise(head)
+    if shown is None or not habit.sealed(shown, now):
+        return None
     try:
-        request = habit.recognise(head)
+        request = habit.request(shown)
     except S3Error:
         return None
-    auth = None if request is None else habit.let_in(request, now)
-    return None if request is None or auth is None else (request, auth)
+    return None if request is None else (request, habit.authenticated(shown))
 
 
 def shown_by(head: bytes) -> Habit:

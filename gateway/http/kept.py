@@ -1,0 +1,57 @@
+"""Kept replies: what the rules made of a read, for when a regular client asks for the very same again.
+
+A reply is kept under all that decided it: whose habit it was (``gateway/admission.py``), method and path, and the
+range. Signature, freshness and bytes are looked at each time; what is spared is to parse, classify, authorise, judge
+and render once more. Whatever has changed since (``Reads.again`` says so) is judged anew and kept in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.admission import Regular
+from gateway.http.heads import Frame
+from gateway.meter.counters import ClientMeter
+from gateway.reads import Judged
+from gateway.s3.habits import Shown
+from gateway.s3.requests import S3Request
+
+KEPT_MAX: Final = 8192
+KEPT_STEPS_MAX: Final = 4  # of a plan: replies are many, and shall stay small
+
+
+@dataclass(slots=True)
+class Kept:
+    """One reply but for its date, its id and its body. ``request`` is the one that it was first made for."""
+
+    judged: Judged
+    frame: Frame
+    meter: ClientMeter
+    operation: str
+    request: S3Request
+
+
+class KeptReplies:
+    """The replies that a worker keeps; of too many, the oldest goes."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Regular, tuple[bytes, bytes]], Kept] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def find(self, regular: Regular, shown: Shown) -> Kept | None:
+        """The reply that is kept for what ``regular`` has shown."""
+        return self._kept.get((regular, regular.habit.asked(shown)))
+
+    def keep(self, regular: Regular, shown: Shown, kept: Kept) -> None:
+        """Keep a reply, in place of an older one to the same."""
+        if len(kept.judged.plan) <= KEPT_STEPS_MAX:
+            if len(self._kept) >= KEPT_MAX:
+                del self._kept[next(iter(self._kept))]
+            self._kept[regular, regular.habit.asked(shown)] = kept
+
+    def clear(self) -> None:
+        """Keep none of them."""
+        self._kept.clear()
