@@ -78,8 +78,8 @@ class ChunkReader(Protocol):
         """
         ...
 
-    def ready(self, span: ByteSpan) -> bool:
-        """Whether the whole span may be sent at once: arrived, verified, and its pages in memory."""
+    def ready(self, start: int, stop: int) -> bool:
+        """Whether bytes [start, stop) may be sent at once: arrived, verified, and their pages in memory."""
         ...
 
     def unit_hash(self, unit: int) -> int:

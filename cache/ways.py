@@ -269,7 +269,7 @@ class Ways:
     ) -> AsyncGenerator[Piece, None]:
         while position < stop:
             bound = min(stop, position + PIECE_BYTES)
-            if not reader.ready(ByteSpan(position, bound)):
+            if not reader.ready(position, bound):
                 asked_at = self._ports.clock.monotonic()
                 bound = min(await reader.reached(position), bound)
                 waited(CAUSE_OF[source], self._ports.clock.monotonic() - asked_at)

@@ -98,11 +98,11 @@ class Ride:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def ready(self, span: ByteSpan) -> bool:
-        """Whether the span may be sent: written a moment ago, or, once the chunk is sealed, as its reader says."""
+    def ready(self, start: int, stop: int) -> bool:
+        """Whether bytes [start, stop) may be sent: just written, or, once the chunk is sealed, as its reader says."""
         if self.sealed is not None:
-            return self.sealed.ready(span)
-        return self.span.start <= span.start and span.stop <= self.bound
+            return self.sealed.ready(start, stop)
+        return self.span.start <= start and stop <= self.bound
 
     def unit_hash(self, unit: int) -> int:
         """The hash of a unit that has been written whole."""

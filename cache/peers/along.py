@@ -95,10 +95,10 @@ class Along:
         stored = self._whole()
         return self._bound if stored is None else await stored.reached(position)
 
-    def ready(self, span: ByteSpan) -> bool:
-        """Whether the span may be sent: arrived a moment ago, or, once the chunk is stored, as its reader says."""
+    def ready(self, start: int, stop: int) -> bool:
+        """Whether bytes [start, stop) may be sent: just arrived, or, once the chunk is stored, as its reader says."""
         stored = self._whole()
-        return span.stop <= self._bound if stored is None else stored.ready(span)
+        return stop <= self._bound if stored is None else stored.ready(start, stop)
 
     def _whole(self) -> ChunkReader | None:
         """The store's reader, once the chunk is there: it sees to it that what is sent is what was verified."""

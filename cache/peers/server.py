@@ -230,7 +230,7 @@ class PeerServer:
     async def _send_units(self, link: Link, chunk: Chunk, span: ByteSpan, reader: ChunkReader) -> None:
         for index in span.chunk_indexes(UNIT_BYTES):
             unit = ByteSpan(index * UNIT_BYTES, min((index + 1) * UNIT_BYTES, chunk.length))
-            if not reader.ready(unit):
+            if not reader.ready(unit.start, unit.stop):
                 await self._await_bound(link, reader, unit.start, unit.stop)
             frame = Unit(index, unit.length, reader.unit_hash(index))
             await link.send_unit(frame, reader.fd, unit.start)

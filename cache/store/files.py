@@ -99,7 +99,7 @@ class FileStore:
     def find_ready(self, chunk: Chunk, span: ByteSpan) -> StoredChunk | None:
         """The chunk, if it is kept open and ``span`` of it may be sent at once: then it was read. Opens nothing."""
         reader = self._kept(chunk)
-        if reader is None or not reader.ready(span):
+        if reader is None or not reader.ready(span.start, span.stop):
             return None
         self._touches.touch(reader.slot)
         return reader

@@ -12,6 +12,7 @@ import ctypes
 import mmap
 from typing import Final
 
+PAGE_BYTES: Final = mmap.PAGESIZE
 _CACHESTAT: Final = 451
 _NO_FD: Final = -1
 _EBADF: Final = 9
@@ -27,16 +28,13 @@ class Pages:
         self._answer = (ctypes.c_uint64 * 5)()
         library = ctypes.PyDLL(None, use_errno=True)
         self._syscall = library.syscall  # ints and references as they are: declared types cost half a microsecond
-        self.available = self._ask(_NO_FD) == -1 and ctypes.get_errno() == _EBADF
+        status: int = self._syscall(_CACHESTAT, _NO_FD, self._range, self._answer, 0)
+        self.available = status == -1 and ctypes.get_errno() == _EBADF
 
     def resident(self, fd: int, start: int, stop: int) -> bool:
         """Whether every page of bytes [start, stop) of the file is in memory. False when the kernel does not say."""
-        first = start // mmap.PAGESIZE
-        count = -(-stop // mmap.PAGESIZE) - first
-        self._range[0] = first * mmap.PAGESIZE
-        self._range[1] = count * mmap.PAGESIZE
-        return self._ask(fd) == 0 and self._answer[0] >= count
-
-    def _ask(self, fd: int) -> int:
-        status: int = self._syscall(_CACHESTAT, fd, self._range, self._answer, 0)
-        return status
+        first, last = start // PAGE_BYTES, -(-stop // PAGE_BYTES)
+        asked = self._range
+        asked[0], asked[1] = first * PAGE_BYTES, (last - first) * PAGE_BYTES
+        status: int = self._syscall(_CACHESTAT, fd, asked, self._answer, 0)
+        return status == 0 and self._answer[0] >= last - first

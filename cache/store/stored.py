@@ -28,7 +28,6 @@ from cache.faults import DiskDamaged, DiskFailed
 from cache.store.mapped import Touches
 from cache.store.pages import Pages
 from cache.tally import Count, Tally
-from cache.versions import ByteSpan
 
 WINDOW_UNITS: Final = 4
 READ_TIMEOUT_S: Final = 2.0
@@ -135,15 +134,16 @@ class StoredChunk:
         """Whether the file is still in the store (not evicted, not replaced)."""
         return self._file.linked()
 
-    def ready(self, span: ByteSpan) -> bool:
-        """Whether the whole span may be sent at once: verified, unchanged since, and in memory."""
-        first, stop = span.start // UNIT_BYTES, -(-span.stop // UNIT_BYTES)
-        if self._desk.always:
-            return self._matches_now(first, stop)
-        need = ((1 << (stop - first)) - 1) << first
+    def ready(self, start: int, stop: int) -> bool:
+        """Whether bytes [start, stop) may be sent at once: verified, unchanged since, and in memory."""
+        desk = self._desk
+        first, last = start // UNIT_BYTES, -(-stop // UNIT_BYTES)
+        if desk.always:
+            return self._matches_now(first, last)
+        need = ((1 << (last - first)) - 1) << first
         if self._verified & need != need or not self._unchanged():
             return False
-        return self._desk.pages.resident(self._file.fd, span.start, span.stop)
+        return desk.pages.resident(self._file.fd, start, stop)
 
     def taken(self) -> memoryview | None:
         """The payload of a chunk of one unit, if it is in memory and matches now; None also says "perhaps".

@@ -21,7 +21,6 @@ from typing import Final, assert_never
 from cache.faults import OwnFault
 from cache.pieces import Cause, FilePiece, MemoryPiece, Piece
 from cache.sending import FileSender
-from cache.versions import ByteSpan
 from gateway.meter.counters import ClientMeter
 from gateway.s3.answers import Answer
 
@@ -102,13 +101,13 @@ class Sending:
             self._meter.waited(Cause.CLIENT, self._monotonic() - self.blocked_at)
             self.blocked_at = 0.0
         pushed = self._push_head() if self._head else Pushed.DONE
-        turn = SLICE_BYTES
-        while self._pieces and pushed is Pushed.DONE:
-            taken = self._push_piece(self._pieces[0])
+        pieces, turn = self._pieces, SLICE_BYTES
+        while pieces and pushed is Pushed.DONE:
+            taken = self._push_piece(pieces[0])
             turn -= taken
             if taken <= 0:
                 pushed = Pushed.COLD if taken < 0 else Pushed.FULL
-            elif turn <= 0 and self._pieces:
+            elif turn <= 0 and pieces:
                 pushed = Pushed.TURN
         self._sound = 0
         if pushed is Pushed.FULL:
@@ -125,13 +124,13 @@ class Sending:
         """How many bytes the socket took; -1: they must be verified again first."""
         done = self._done
         if isinstance(piece, FilePiece):
-            length, at = piece.length, piece.offset + done
-            count = min(length - done, SLICE_BYTES)
+            length, at, reader = piece.length, piece.offset + done, piece.reader
+            stop = min(at + SLICE_BYTES, piece.offset + length)
             if self._sound > at:
-                count = min(count, self._sound - at)
-            elif not piece.reader.ready(ByteSpan(at, at + count)):
+                stop = min(stop, self._sound)
+            elif not reader.ready(at, stop):
                 return -1
-            taken = self._sender.sendfile_now(piece.reader.fd, at, count)
+            taken = self._sender.sendfile_now(reader.fd, at, stop - at)
         else:
             length = len(piece.data)
             taken = self._sender.send_now(memoryview(piece.data)[done:] if done else piece.data)

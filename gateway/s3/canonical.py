@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -96,22 +96,41 @@ def derived_key(secret_key: str, day: str, region: str, service: str) -> bytes:
     return key
 
 
+class HashState(Protocol):
+    """What is hashed so far (of :mod:`hashlib`)."""
+
+    def copy(self) -> HashState:
+        """The same state, which goes on by itself."""
+        ...
+
+    def update(self, data: bytes, /) -> None:
+        """Hash more."""
+        ...
+
+    def digest(self) -> bytes:
+        """The hash of all so far."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The same in hex."""
+        ...
+
+
 class Seal:
     """HMAC-SHA256 (RFC 2104) of one key, and of whatever text went before: it begins from hashed states, not anew."""
 
     __slots__ = ("_inner", "_outer")
 
-    def __init__(self, key: bytes) -> None:
-        """``key``: 64 bytes at most, as every derived key is."""
-        self._inner = sha256(key.ljust(BLOCK_BYTES, b"\0").translate(_INNER))
-        self._outer = sha256(key.ljust(BLOCK_BYTES, b"\0").translate(_OUTER))
+    def __init__(self, inner: HashState, outer: HashState) -> None:
+        """The two states, after the inner and the outer key."""
+        self._inner = inner
+        self._outer = outer
 
     def after(self, text: bytes) -> Seal:
         """The seal of whatever begins with ``text``, which need not be given again."""
-        later = object.__new__(Seal)
-        later._inner, later._outer = self._inner.copy(), self._outer
-        later._inner.update(text)
-        return later
+        inner = self._inner.copy()
+        inner.update(text)
+        return Seal(inner, self._outer)
 
     def of(self, text: bytes) -> str:
         """The seal in hex."""
@@ -123,10 +142,14 @@ class Seal:
 
 def seal(key: bytes, text: str) -> str:
     """HMAC-SHA256 of a string to sign, in hex."""
-    return _sealed_by(key).of(text.encode())
+    return seal_of(key).of(text.encode())
 
 
-_sealed_by = lru_cache(maxsize=512)(Seal)
+@lru_cache(maxsize=512)
+def seal_of(key: bytes) -> Seal:
+    """The seal under a key of any length."""
+    block = (key if len(key) <= BLOCK_BYTES else sha256(key).digest()).ljust(BLOCK_BYTES, b"\0")
+    return Seal(sha256(block.translate(_INNER)), sha256(block.translate(_OUTER)))
 
 
 @lru_cache(maxsize=64)

@@ -46,8 +46,8 @@ class MemoryReader:
         self.cold = False
         return self.length
 
-    def ready(self, span: ByteSpan) -> bool:
-        return not self.cold and self.chunk not in self._store.damaged and span.stop <= self.length
+    def ready(self, start: int, stop: int) -> bool:
+        return not self.cold and self.chunk not in self._store.damaged and stop <= self.length
 
     def unit_hash(self, unit: int) -> int:
         start = unit * UNIT_BYTES
@@ -114,7 +114,7 @@ class MemoryStore:
 
     def find_ready(self, chunk: Chunk, span: ByteSpan) -> MemoryReader | None:
         reader = self.find(chunk)
-        if reader is None or not reader.ready(span):
+        if reader is None or not reader.ready(span.start, span.stop):
             return None
         self.touch(chunk)
         return reader

@@ -94,8 +94,8 @@ class GrowingChunk:
             raise self.fault
         return self.bound
 
-    def ready(self, span: ByteSpan) -> bool:
-        return span.stop <= self.bound
+    def ready(self, start: int, stop: int) -> bool:
+        return stop <= self.bound
 
     def unit_hash(self, unit: int) -> int:
         stop = min((unit + 1) * UNIT_BYTES, self.length)

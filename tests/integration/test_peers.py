@@ -271,7 +271,7 @@ async def test_reading_along_a_growing_file(node: PeerPair, tmp_path: Path) -> N
     await chunk.grow(10)
     reader = await node.client.along(OWNER, CHUNK)
     assert await reader.reached(0) == 10
-    assert not reader.ready(ByteSpan(0, 11))
+    assert not reader.ready(0, 11)
     waiters = [asyncio.create_task(reader.reached(10)) for _ in range(3)]
     await asyncio.sleep(0)
     waiters[0].cancel()

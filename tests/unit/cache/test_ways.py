@@ -141,7 +141,7 @@ async def test_a_peer_is_served_from_the_store_or_from_one_fill(kit):
     await kit.settled()
     assert kit.origin.calls == [("k", WHOLE)]
     stored = await kit.ways.serve(chunk, WHOLE)
-    assert stored.ready(WHOLE)
+    assert stored.ready(WHOLE.start, WHOLE.stop)
     assert kit.tally.read()["chunk_hits_peer"] == 1
 
 
@@ -218,8 +218,8 @@ async def test_a_peer_is_served_whole_units_of_a_small_span(kit, large):
         unit = FAR.start // UNIT_BYTES
         data = kit.origin.body(large.version)[unit * UNIT_BYTES : (unit + 1) * UNIT_BYTES]
         assert reader.unit_hash(unit) == xxh3_64_intdigest(data)
-        assert reader.ready(ByteSpan(unit * UNIT_BYTES, (unit + 1) * UNIT_BYTES))
-        assert not reader.ready(ByteSpan(0, 10))
+        assert reader.ready(unit * UNIT_BYTES, (unit + 1) * UNIT_BYTES)
+        assert not reader.ready(0, 10)
         assert reader.path == ""
     await kit.settled()
 

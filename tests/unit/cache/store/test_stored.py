@@ -47,12 +47,12 @@ def fresh_reader(tmp_path: Path, verify: str, tally: Tally, size: int = BIG) -> 
 async def test_an_unverified_chunk_is_read_in_windows(tmp_path: Path, tally: Tally) -> None:
     _, reader = fresh_reader(tmp_path, "auto", tally)
     whole = ByteSpan(0, BIG)
-    assert not reader.ready(whole)
+    assert not reader.ready(whole.start, whole.stop)
     assert await reader.reached(0) == WINDOW_UNITS * UNIT_BYTES
-    assert reader.ready(ByteSpan(5, UNIT_BYTES * 3 + 1))
-    assert not reader.ready(whole)
+    assert reader.ready(5, UNIT_BYTES * 3 + 1)
+    assert not reader.ready(whole.start, whole.stop)
     assert await reader.reached(WINDOW_UNITS * UNIT_BYTES) == BIG
-    assert reader.ready(whole)
+    assert reader.ready(whole.start, whole.stop)
     assert await reader.reached(3) == BIG
     assert tally.words[Count.UNITS_VERIFIED] == unit_count(BIG)
     assert await read_all(reader) == body_of(reader.chunk)
@@ -62,13 +62,13 @@ async def test_a_range_verifies_only_its_window(tmp_path: Path, tally: Tally) ->
     _, reader = fresh_reader(tmp_path, "auto", tally)
     assert await reader.reached(5 * UNIT_BYTES + 1) == BIG
     assert tally.words[Count.UNITS_VERIFIED] == 1
-    assert reader.ready(ByteSpan(5 * UNIT_BYTES, BIG))
+    assert reader.ready(5 * UNIT_BYTES, BIG)
 
 
 async def test_always_hashes_what_is_in_memory_at_once(tmp_path: Path, tally: Tally) -> None:
     _, reader = fresh_reader(tmp_path, "always", tally)
     assert await read_all(reader) == body_of(reader.chunk)
-    assert reader.ready(ByteSpan(0, BIG))
+    assert reader.ready(0, BIG)
 
 
 async def test_readers_of_one_window_share_one_reading(tmp_path: Path, tally: Tally) -> None:
@@ -90,12 +90,12 @@ async def test_a_reader_that_leaves_disturbs_no_other(tmp_path: Path, tally: Tal
 
 def test_a_touched_file_is_verified_anew(tmp_path: Path, verify: str) -> None:
     reader = fill(store_in(tmp_path), chunk_of(1, BIG))
-    assert reader.ready(ByteSpan(0, BIG))
+    assert reader.ready(0, BIG)
     path = path_of(tmp_path, reader.chunk)
     stat = path.stat()
     flip(path, 8 * 300_000)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the modification time lies
-    assert not reader.ready(ByteSpan(0, BIG))
+    assert not reader.ready(0, BIG)
 
 
 def test_pages_that_left_memory_are_not_ready(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_pages_that_left_memory_are_not_ready(tmp_path: Path) -> None:
     os.posix_fadvise(reader.fd, 0, 0, os.POSIX_FADV_DONTNEED)
     if reader._desk.pages.resident(reader.fd, 0, BIG):
         pytest.skip("this filesystem keeps its pages in memory")
-    assert not reader.ready(ByteSpan(0, BIG))
+    assert not reader.ready(0, BIG)
     assert asyncio.run(reader.reached(0)) == WINDOW_UNITS * UNIT_BYTES
 
 
@@ -119,10 +119,10 @@ async def test_200_flipped_bits_under_open_readers_are_never_sent(tmp_path: Path
         flip(path_of(tmp_path, chunk), bit)
         byte = bit // 8
         start = dice.randrange(byte + 1)
-        assert not reader.ready(ByteSpan(start, byte + 1))
+        assert not reader.ready(start, byte + 1)
         with pytest.raises(DiskDamaged):
             await reader.reached(start)
-        assert not reader.ready(ByteSpan(start, byte + 1))
+        assert not reader.ready(start, byte + 1)
         assert store.find(chunk) is None
     assert tally.words[Count.DISK_DAMAGED] == 200
     assert store.used_bytes() == 0
@@ -265,7 +265,7 @@ async def test_a_file_that_never_rests_is_a_fault(tmp_path: Path, tally: Tally) 
     reader._file = Restless(os.dup(reader.fd))
     with pytest.raises(DiskFailed):
         await reader.reached(0)
-    assert not reader.ready(ByteSpan(0, 1))
+    assert not reader.ready(0, 1)
 
 
 async def test_the_last_holder_closes_the_descriptor(tmp_path: Path, tally: Tally) -> None:
