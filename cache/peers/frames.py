@@ -3,17 +3,19 @@
 A frame is a 4-byte big-endian length, a body of that length (one message in msgpack, told apart by its tag), and, once
 the handshake has given keys, a 16-byte truncated HMAC-SHA256 over sequence number, length and body. Each direction has
 its own key and counts its own frames, so a frame cannot be repeated, reordered, or carried to another connection. A
-:class:`Unit` frame is followed by ``length`` raw bytes, which its hash covers.
+:class:`Units` frame is followed by ``length`` raw bytes: a run of units, each covered by its hash in the frame.
 
 The reader owns its memory: the shell asks ``buffer()`` where the next bytes go, reports them with ``received()`` and
-pulls messages with ``next()``; a unit's bytes land in the unit buffer without a copy. However bytes are cut, the same
-messages come out; whatever the bytes, the only error is :class:`BadFrame`, after which the connection must close.
+pulls messages with ``next()``, the units of a run with ``next_unit()``; their bytes land in the unit buffer without a
+copy. However bytes are cut, the same messages and units come out; whatever the bytes, the only error is
+:class:`BadFrame`, after which the connection must close.
 A length beyond the limit is refused before memory is taken for it.
 """
 
 from __future__ import annotations
 
 import hmac
+import mmap
 from typing import Final
 
 import msgspec
@@ -21,13 +23,14 @@ import msgspec
 from cache.chunks import UNIT_BYTES
 from cache.faults import PeerLied
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 LENGTH_BYTES: Final = 4
 MAC_BYTES: Final = 16
 HANDSHAKE_BYTES_MAX: Final = 1024
 REQUEST_BYTES_MAX: Final = 512 * 1024
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 REFS_MAX: Final = 1000
+RUN_UNITS_MAX: Final = 64
 
 _STAGE_BYTES: Final = 4096  # one read of control frames; at most this much of a unit is copied
 
@@ -109,12 +112,12 @@ class Waiting(_Message, tag=33):
     """The chunk is being looked for, or nothing has come to send yet; I live."""
 
 
-class Unit(_Message, tag=34):
-    """Unit ``index`` of the chunk: ``length`` bytes follow, of xxh3-64 ``hash``. The span's last one is the end."""
+class Units(_Message, tag=34):
+    """Units of the chunk from ``index`` on: ``length`` bytes follow, of these xxh3-64. The span's last is the end."""
 
     index: int
     length: int
-    hash: int
+    hashes: tuple[int, ...]
 
 
 class Failed(_Message, tag=36):
@@ -175,7 +178,7 @@ class Found(_Message, tag=43):
 
 Hello = ServerHello | ClientHello | ServerProof
 Request = AskChunk | Invalidate | AskLease | AskStatus | LookUp
-Answer = Waiting | Unit | Failed | Filling | Sealed | Progress | Obeyed | Lease | Status | Found
+Answer = Waiting | Units | Failed | Filling | Sealed | Progress | Obeyed | Lease | Status | Found
 Message = Hello | Request | Answer
 
 HELLOS: Final = msgspec.msgpack.Decoder[Message](Hello)
@@ -222,15 +225,15 @@ class FrameWriter:
 class FrameReader:
     """Bytes to messages, for one direction of one connection. ``kinds``: HELLOS, REQUESTS or ANSWERS."""
 
-    __slots__ = ("_begin", "_end", "_key", "_kinds", "_limit", "_sequence", "_stage", "_unit", "_unit_have", "unit")
+    __slots__ = ("_begin", "_end", "_have", "_key", "_kinds", "_limit", "_owed", "_sequence", "_stage", "unit")
 
     def __init__(self, kinds: msgspec.msgpack.Decoder[Message]) -> None:
         self._key = b""
         self._sequence = 0
         self._stage = memoryview(bytearray(_STAGE_BYTES))
         self._begin = self._end = 0  # the stage's unread bytes
-        self._unit: Unit | None = None  # whose payload is arriving
-        self._unit_have = 0
+        self._owed = 0  # bytes of the run that no unit has been made of
+        self._have = 0  # of them in the unit buffer
         self.unit: memoryview | None = None
         self.expect(kinds)
 
@@ -245,8 +248,9 @@ class FrameReader:
 
     def buffer(self) -> memoryview:
         """Where the next bytes go; never empty."""
-        if self._unit is not None and self.unit is not None:
-            return self.unit[self._unit_have : self._unit.length]
+        if self._owed and self.unit is not None:
+            self._take_staged(self.unit)
+            return self.unit[self._have : min(UNIT_BYTES, self._owed)]
         if self._begin == self._end:
             self._begin = self._end = 0
         if self._end == len(self._stage):
@@ -255,26 +259,39 @@ class FrameReader:
 
     def received(self, count: int) -> None:
         """``count`` bytes have been put into the buffer that was last given."""
-        if self._unit is not None:
-            self._unit_have += count
+        if self._owed:
+            self._have += count
         else:
             self._end += count
 
     def next(self) -> Message | None:
         """The next whole message, or None when more bytes are needed. Raises BadFrame.
 
-        When it is a :class:`Unit`, its payload is in ``unit[:length]`` until ``next`` or ``buffer`` is called again.
+        After :class:`Units` come its units, by ``next_unit``; until they have, there is no next message.
         """
-        if self._unit is None:
-            message = self._parse()
-            if not isinstance(message, Unit):
-                return message
-            self._begin_unit(message)
-        return self._whole_unit()
+        message = None if self._owed else self._parse()
+        if isinstance(message, Units):
+            self._begin_run(message)
+        return message
+
+    def next_unit(self) -> memoryview | None:
+        """The run's next whole unit, or None when more bytes are needed, or the run is over.
+
+        It is valid until ``next_unit`` or ``buffer`` is called again.
+        """
+        if not self._owed or self.unit is None:
+            return None
+        self._take_staged(self.unit)
+        length = min(UNIT_BYTES, self._owed)
+        if self._have < length:
+            return None
+        self._owed -= length
+        self._have = 0
+        return self.unit[:length]
 
     def idle(self) -> bool:
         """Whether nothing is half read."""
-        return self._unit is None and self._begin == self._end
+        return not self._owed and self._begin == self._end
 
     def _parse(self) -> Message | None:
         have = self._end - self._begin
@@ -305,22 +322,21 @@ class FrameReader:
         if not hmac.compare_digest(wanted, frame[-MAC_BYTES:]):
             raise BadFrame("a frame that is not authentic")
 
-    def _begin_unit(self, unit: Unit) -> None:
-        if not 0 < unit.length <= UNIT_BYTES:
-            raise BadFrame(f"a unit of {unit.length} bytes")
+    def _begin_run(self, run: Units) -> None:
+        full = (len(run.hashes) - 1) * UNIT_BYTES
+        if not 0 < len(run.hashes) <= RUN_UNITS_MAX or not full < run.length <= full + UNIT_BYTES:
+            raise BadFrame(f"{len(run.hashes)} units of {run.length} bytes")
         if self.unit is None:
-            self.unit = memoryview(bytearray(UNIT_BYTES))
-        early = min(self._end - self._begin, unit.length)
-        self.unit[:early] = self._stage[self._begin : self._begin + early]
-        self._begin += early
-        self._unit, self._unit_have = unit, early
+            self.unit = memoryview(mmap.mmap(-1, UNIT_BYTES))  # page-aligned: copying into it is fastest so
+        self._owed, self._have = run.length, 0
 
-    def _whole_unit(self) -> Unit | None:
-        unit = self._unit
-        if unit is None or self._unit_have < unit.length:
-            return None
-        self._unit = None
-        return unit
+    def _take_staged(self, unit: memoryview) -> None:
+        """Bytes that came behind a frame, and belong into the unit."""
+        count = min(self._end - self._begin, min(UNIT_BYTES, self._owed) - self._have)
+        if count:
+            unit[self._have : self._have + count] = self._stage[self._begin : self._begin + count]
+            self._begin += count
+            self._have += count
 
     def _make_room(self) -> None:
         """The stage is full: move what is unread to its front, into a larger one when a frame needs that."""

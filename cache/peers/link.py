@@ -2,7 +2,9 @@
 
 Reading goes straight into the frame reader's memory. Nothing is read while a delivered unit is in use, and next to
 nothing while nobody waits: bytes that come unasked are held (at most one read of them) and reading pauses until
-``next`` is called. So a slow consumer costs one unit buffer and fills the kernel's, not ours.
+``next`` is called. So a slow consumer costs one unit buffer and fills the kernel's, not ours. From a run of units on
+the transport reads only what has to be waited for: what the socket holds is received by who asks for it, without a
+turn of the loop.
 
 Writing is immediate when the socket takes it; whoever writes much waits in ``drained``. A link that failed, or was cut
 off inside a frame, is aborted and never used again. Every wait has a limit. The shell above (pool, server) owns links:
@@ -12,17 +14,21 @@ it creates, hands out and closes them.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 from typing_extensions import override
 
 from cache.faults import PeerFault, PeerUnreachable
-from cache.peers.frames import FrameReader, FrameWriter, Message, Unit
+from cache.peers.frames import FrameReader, FrameWriter, Message, Units
 from cache.sending import FileSender
+from cache.versions import ByteSpan
 
 Lost = Callable[["Link"], None]
+_T = TypeVar("_T")
 
 
 class Silent(PeerUnreachable):
@@ -47,7 +53,9 @@ class Link(asyncio.BufferedProtocol):
         self._stall_s = stall_s
         self._transport: asyncio.Transport | None = None
         self._sender: FileSender | None = None
-        self._waiter: asyncio.Future[Message] | None = None
+        self._socket: socket.socket | None = None  # a duplicate, to receive from while the transport does not read
+        self._waiter: asyncio.Future[Message | memoryview] | None = None
+        self._pull: Callable[[], object] = self._pull_message
         self._drain: asyncio.Future[None] | None = None
         self._reading = True
         self._writing = True
@@ -88,14 +96,18 @@ class Link(asyncio.BufferedProtocol):
         finally:
             self._drain = None
 
-    async def send_unit(self, unit: Unit, fd: int, offset: int) -> None:
-        """Write a unit frame and its payload from a file. Raises PeerUnreachable, DiskFailed: the link is dead."""
+    async def send_run(self, run: Units | None, fd: int, span: ByteSpan) -> None:
+        """Write the frame of a run (if it is not out yet), and bytes of it from a file.
+
+        Raises PeerUnreachable, DiskFailed: the link is dead.
+        """
         await self.drained()
         transport = cast("asyncio.Transport", self._transport)
         if self._sender is None:
             self._sender = FileSender(transport, stall_s=self._stall_s)
         try:
-            await self._sender.send(fd, offset, unit.length, head=self.writer.frame(unit))
+            head = b"" if run is None else self.writer.frame(run)
+            await self._sender.send(fd, span.start, span.length, head=head)
         except OSError as error:
             self.abort()
             raise PeerUnreachable(str(error)) from error
@@ -105,41 +117,76 @@ class Link(asyncio.BufferedProtocol):
 
     async def next(self, timeout_s: float) -> Message:
         """The next message. Raises PeerUnreachable (closed, or silent that long), BadFrame."""
-        message = self._pull()
-        if message is not None:
-            return message
+        return await self._pulled(self._pull_message, timeout_s)
+
+    async def unit(self, timeout_s: float) -> memoryview:
+        """The next unit of a run, valid until the next call of anything. Raises as ``next``."""
+        return await self._pulled(self._pull_unit, timeout_s)
+
+    async def _pulled(self, pull: Callable[[], _T | None], timeout_s: float) -> _T:
+        item = pull()
+        if item is not None:
+            return item
         if self._transport is None or self._transport.is_closing():
             raise PeerUnreachable("the connection is closed")
+        if not self._reading and (item := self._receive_now(pull)) is not None:
+            return item
+        waiter: asyncio.Future[_T] = self._loop.create_future()
+        self._waiter, self._pull = cast("asyncio.Future[Message | memoryview]", waiter), pull
         self._read(on=True)
-        waiter: asyncio.Future[Message] = self._loop.create_future()
-        self._waiter = waiter
-        timer = self._loop.call_later(timeout_s, self._silent, waiter, timeout_s)
+        timer = self._loop.call_later(timeout_s, self._silent, self._waiter, timeout_s)
         try:
-            message = await waiter
+            return await waiter
         finally:
             timer.cancel()
             self._waiter = None
-        return message
+
+    def _receive_now(self, pull: Callable[[], _T | None]) -> _T | None:
+        """What the socket holds of it; None: that is not enough. Raises as ``next``."""
+        try:
+            if self._socket is None:
+                transport = cast("asyncio.Transport", self._transport)
+                self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+                self._socket.settimeout(0)
+            item = None
+            while item is None:
+                count = self._socket.recv_into(self.frames.buffer())
+                if not count:
+                    raise ConnectionResetError("hung up")
+                self.frames.received(count)
+                item = pull()
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.abort()
+            raise PeerUnreachable(str(error)) from error
+        return item
 
     def abort(self) -> None:
         """Cut the connection, at once."""
         if self._transport is not None:
             self._transport.abort()
-        self._close_sender()
+        self._close_duplicates()
 
     def await_nothing(self) -> None:
         """Nothing is asked: keep reading, so that the other end's leaving is noticed."""
         self._read(on=True)
 
-    def _pull(self) -> Message | None:
+    def _pull_message(self) -> Message | None:
         try:
             message = self.frames.next()
         except PeerFault:
             self.abort()
             raise
-        if isinstance(message, Unit):
-            self._read(on=False)  # until the unit has been used
+        if isinstance(message, Units):
+            self._read(on=False)
         return message
+
+    def _pull_unit(self) -> memoryview | None:
+        unit = self.frames.next_unit()
+        if unit is not None:
+            self._read(on=False)  # until it has been used
+        return unit
 
     def _read(self, *, on: bool) -> None:
         if on == self._reading or self._transport is None or self._transport.is_closing():
@@ -150,13 +197,15 @@ class Link(asyncio.BufferedProtocol):
         else:
             self._transport.pause_reading()
 
-    def _silent(self, waiter: asyncio.Future[Message], timeout_s: float) -> None:
+    def _silent(self, waiter: asyncio.Future[Message | memoryview], timeout_s: float) -> None:
         if not waiter.done():
             waiter.set_exception(Silent(f"silent for {timeout_s} s"))
 
-    def _close_sender(self) -> None:
+    def _close_duplicates(self) -> None:
         if self._sender is not None:
             self._sender.close()
+        if self._socket is not None:
+            self._socket.close()
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -177,16 +226,16 @@ class Link(asyncio.BufferedProtocol):
             self._read(on=False)
             return
         try:
-            message = self._pull()
+            item = self._pull()
         except PeerFault as fault:
             waiter.set_exception(fault)
             return
-        if message is not None:
-            waiter.set_result(message)
+        if item is not None:
+            waiter.set_result(cast("Message | memoryview", item))
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._close_sender()
+        self._close_duplicates()
         gone = PeerUnreachable(f"hung up: {exc}" if exc else "hung up")
         for future in (self._waiter, self._drain):
             if future is not None and not future.done():

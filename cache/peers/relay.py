@@ -1,8 +1,9 @@
 """Relaying: a chunk's bytes from its owner on another node, each unit verified before it is passed on.
 
-The owner sends units in order, each with its hash. A unit is checked for being the one expected, for its length and
-for its hash, then yielded, cut to the span; the view is valid until the next one is asked for, and nothing more is read
-meanwhile: a relay holds one unit buffer. It ends with the span's last unit; a connection that closes before is a fault.
+The owner sends runs of units, in order, with a hash for each. A run is checked for being the one expected and for its
+length, every unit for its hash; it is then yielded, cut to the span; the view is valid until the next one is asked for,
+and nothing more is read meanwhile: a relay holds one unit buffer. It ends with the span's last unit; a connection that
+closes before is a fault. Units that have come already are taken without waiting, so the loop is let turn in between.
 
 A relay that is complete gives its link back when it is left; one left early, failed or cancelled aborts it.
 ``PeersClient.relay`` makes these; what to do after a fault is the cache's business.
@@ -10,22 +11,24 @@ A relay that is complete gives its link back when it is left; one left early, fa
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from xxhash import xxh3_64_intdigest
 
 from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import PeerFault, PeerLied
 from cache.peers.blame import fault_of
-from cache.peers.frames import AskChunk, Failed, Message, Unit, Waiting
+from cache.peers.frames import AskChunk, Failed, Message, Units, Waiting
 from cache.peers.link import Link
 from cache.peers.pool import Pool
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan
 from cache.views import Owner
 
+TURN_UNITS: Final = 2  # at most so many between two turns of the loop
 Report = Callable[[PeerFault | None], None]
 
 
@@ -84,6 +87,8 @@ class Relay:
         self._tally = tally
         self._report = report
         self._unit = self._span.start // UNIT_BYTES
+        self._run = self._unit  # where the run that is arriving began, and the hashes of its units
+        self._hashes: tuple[int, ...] = ()
         self._link: Link | None = None
         self._first: Message | None = None
 
@@ -115,10 +120,19 @@ class Relay:
         return self
 
     async def __anext__(self) -> memoryview:
-        if self._link is None or self._complete:
+        link = self._link
+        if link is None or self._complete:
             raise StopAsyncIteration
         try:
-            return await self._next_view(self._link)
+            if self._unit == self._run + len(self._hashes):
+                await self._begin_run(link)
+            elif self._unit % TURN_UNITS == 0:
+                await asyncio.sleep(0)
+            try:
+                return self._verified(await link.unit(self._pool.patience.silence_s))
+            except PeerFault:
+                link.abort()
+                raise
         except PeerFault as fault:
             self._link = None
             self._report(fault)
@@ -128,26 +142,23 @@ class Relay:
     def _complete(self) -> bool:
         return self._unit * UNIT_BYTES >= self._span.stop
 
-    async def _next_view(self, link: Link) -> memoryview:
+    async def _begin_run(self, link: Link) -> None:
         first, self._first = self._first, None
         answer = await next_answer(self._pool, link, first)
-        if not isinstance(answer, Unit):
+        if not isinstance(answer, Units):
             raise ended_by(answer, self._pool, self._owner, link)
-        try:
-            return self._verified(answer, link)
-        except PeerLied:
+        start, stop = self._unit * UNIT_BYTES, (self._unit + len(answer.hashes)) * UNIT_BYTES
+        last = -(-self._span.stop // UNIT_BYTES) * UNIT_BYTES
+        if answer.index != self._unit or stop > last or answer.length != min(stop, self._chunk.length) - start:
             link.abort()
-            raise
+            raise PeerLied(f"units {answer.index} of {answer.length} bytes, where {self._unit} was due")
+        self._run, self._hashes = self._unit, answer.hashes
 
-    def _verified(self, unit: Unit, link: Link) -> memoryview:
-        """The unit's part of the span. Raises PeerLied when it is not what was asked."""
+    def _verified(self, payload: memoryview) -> memoryview:
+        """The unit's part of the span. Raises PeerLied when it does not match its hash."""
+        if xxh3_64_intdigest(payload) != self._hashes[self._unit - self._run]:
+            raise PeerLied(f"unit {self._unit} does not match its hash")
         start = self._unit * UNIT_BYTES
-        stop = min(start + UNIT_BYTES, self._chunk.length)
-        if (unit.index, unit.length) != (self._unit, stop - start) or link.frames.unit is None:
-            raise PeerLied(f"unit {unit.index} of {unit.length} bytes, where {self._unit} was due")
-        payload = link.frames.unit[: unit.length]
-        if xxh3_64_intdigest(payload) != unit.hash:
-            raise PeerLied(f"unit {unit.index} does not match its hash")
         self._unit += 1
-        self._tally.add(Count.PEER_BYTES_IN, unit.length)
-        return payload[max(0, self._span.start - start) : min(stop, self._span.stop) - start]
+        self._tally.add(Count.PEER_BYTES_IN, len(payload))
+        return payload[max(0, self._span.start - start) : min(start + len(payload), self._span.stop) - start]

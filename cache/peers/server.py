@@ -29,6 +29,7 @@ from cache.peers.frames import (
     PROTOCOL,
     REFS_MAX,
     REQUESTS,
+    RUN_UNITS_MAX,
     AskChunk,
     AskLease,
     AskStatus,
@@ -45,7 +46,7 @@ from cache.peers.frames import (
     Sealed,
     ServerHello,
     Status,
-    Unit,
+    Units,
     Waiting,
 )
 from cache.peers.leasing import Grants
@@ -60,6 +61,7 @@ CHUNKS_MAX: Final = 512
 HANDSHAKE_S: Final = 2.0
 IDLE_S: Final = 120.0
 WAITING_EVERY_S: Final = 0.5
+SLICE_BYTES: Final = 1024 * 1024
 
 _log: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -228,17 +230,39 @@ class PeerServer:
             self._chunks -= 1
 
     async def _send_units(self, link: Link, chunk: Chunk, span: ByteSpan, reader: ChunkReader) -> None:
-        for index in span.chunk_indexes(UNIT_BYTES):
-            unit = ByteSpan(index * UNIT_BYTES, min((index + 1) * UNIT_BYTES, chunk.length))
-            if not reader.ready(unit.start, unit.stop):
-                await self._await_bound(link, reader, unit.start, unit.stop)
-            frame = Unit(index, unit.length, reader.unit_hash(index))
-            await link.send_unit(frame, reader.fd, unit.start)
-            self._tally.add(Count.PEER_BYTES_OUT, unit.length)
+        """The units that the span touches, in runs of as many as are ready."""
+        start = span.start // UNIT_BYTES * UNIT_BYTES
+        end = min(-(-span.stop // UNIT_BYTES) * UNIT_BYTES, chunk.length)
+        while start < end:
+            stop = min(start + RUN_UNITS_MAX * UNIT_BYTES, end)
+            if not reader.ready(start, stop):
+                stop = await self._units_bound(link, reader, start, stop)
+            await self._send_run(link, reader, ByteSpan(start, stop))
+            self._tally.add(Count.PEER_BYTES_OUT, stop - start)
+            start = stop
 
-    async def _await_bound(self, link: Link, reader: ChunkReader, bound: int, wanted: int) -> None:
+    async def _send_run(self, link: Link, reader: ChunkReader, ready: ByteSpan) -> None:
+        """One run; a slow asker gets it in slices, each ready when it is sent. A fault cuts the link."""
+        hashes = tuple(reader.unit_hash(unit) for unit in ready.chunk_indexes(UNIT_BYTES))
+        run: Units | None = Units(ready.start // UNIT_BYTES, ready.length, hashes)
+        start = ready.start
+        while start < ready.stop:
+            stop = min(start + SLICE_BYTES, ready.stop)
+            try:
+                if run is None and not reader.ready(start, stop):
+                    stop = min(await reader.reached(start), stop)
+            except BaseException:
+                link.abort()
+                raise
+            await link.send_run(run, reader.fd, ByteSpan(start, stop))
+            run, start = None, stop
+
+    async def _units_bound(self, link: Link, reader: ChunkReader, start: int, stop: int) -> int:
+        """Wait for the unit at ``start``; how far the whole units reach that are ready then, at most to ``stop``."""
+        wanted, bound = min(start + UNIT_BYTES, stop), start
         while bound < wanted:
             bound = await self._patiently(link, reader.reached(bound))
+        return stop if bound >= stop else bound // UNIT_BYTES * UNIT_BYTES
 
     async def _report_progress(self, link: Link, reader: ChunkReader) -> None:
         """Where the file is, then every advance; the frames never pile up, each tells all there is."""

@@ -38,7 +38,7 @@ from cache.peers.frames import (
     ServerHello,
     ServerProof,
     Status,
-    Unit,
+    Units,
     Waiting,
 )
 
@@ -52,9 +52,10 @@ REQUEST_SAMPLES = [
 ]
 ANSWER_SAMPLES = [
     Waiting(),
-    Unit(0, 5000, 1),
-    Unit(1, UNIT_BYTES, 2**64 - 1),
-    Unit(2, 1, 0),
+    Units(0, 5000, (1,)),
+    Units(1, UNIT_BYTES, (2**64 - 1,)),
+    Units(2, 1, (0,)),
+    Units(3, 2 * UNIT_BYTES + 1, (1, 2, 3)),
     Failed("UpstreamRefused", "x", 404, (("a", "b"),), b"<E/>"),
     Filling("/x/y"),
     Sealed(),
@@ -67,22 +68,25 @@ ANSWER_SAMPLES = [
 HELLO_SAMPLES = [ServerHello(1, b"n" * 16), ClientHello(1, b"n" * 16, "a", "b", b"p" * 32), ServerProof(b"p" * 32)]
 
 
-def payload_of(unit: Unit) -> bytes:
-    return bytes([unit.index + 1]) * unit.length
+def payload_of(run: Units) -> bytes:
+    """Every unit of every run has another byte."""
+    units = range(run.index, run.index + len(run.hashes))
+    return b"".join(bytes([unit + 1]) * UNIT_BYTES for unit in units)[: run.length]
 
 
 def written(messages: list[Message], key: bytes = KEY) -> bytes:
     writer = FrameWriter()
     if key:
         writer.use_key(key)
-    frames = [writer.frame(m) + (payload_of(m) if isinstance(m, Unit) else b"") for m in messages]
+    frames = [writer.frame(m) + (payload_of(m) if isinstance(m, Units) else b"") for m in messages]
     return b"".join(frames)
 
 
 def fed(reader: FrameReader, data: bytes, cuts: list[int]) -> list[Message]:
-    """Everything that comes out when ``data`` arrives in reads of at most these sizes."""
+    """Everything that comes out when ``data`` arrives in reads of at most these sizes; runs hold what they should."""
     messages: list[Message] = []
     position = turn = 0
+    run, body = Units(0, 0, ()), bytearray()
     while position < len(data):
         room = reader.buffer()
         assert len(room) > 0
@@ -90,11 +94,17 @@ def fed(reader: FrameReader, data: bytes, cuts: list[int]) -> list[Message]:
         room[:count] = data[position : position + count]
         reader.received(count)
         position, turn = position + count, turn + 1
-        while (message := reader.next()) is not None:
-            messages.append(message)
-            if isinstance(message, Unit):
-                assert reader.unit is not None
-                assert reader.unit[: message.length] == payload_of(message)
+        while True:
+            if (unit := reader.next_unit()) is not None:
+                body += unit
+                assert len(unit) == UNIT_BYTES or len(body) >= run.length
+            elif (message := reader.next()) is not None:
+                messages.append(message)
+                if isinstance(message, Units):
+                    run, body = message, bytearray()
+            else:
+                break
+        assert len(body) < run.length or not run.hashes or body == payload_of(run)
     return messages
 
 
@@ -118,7 +128,7 @@ def test_however_bytes_are_cut_the_same_messages_come(
     samples, kinds = case
     messages = order.sample(samples, len(samples))
     if max(cuts) < 300:
-        messages = [m for m in messages if not isinstance(m, Unit | Status | Invalidate)]  # else too slow a test
+        messages = [m for m in messages if not isinstance(m, Units | Status | Invalidate)]  # else too slow a test
     reader = keyed(kinds, key)
     assert fed(reader, written(messages, key), cuts) == messages
     assert reader.idle()
@@ -182,11 +192,30 @@ def test_an_empty_frame_is_refused() -> None:
         fed(keyed(HELLOS, b""), bytes(LENGTH_BYTES), [500])
 
 
-@pytest.mark.parametrize("length", [0, UNIT_BYTES + 1, -1])
-def test_a_unit_of_impossible_length_is_refused(length: int) -> None:
+@pytest.mark.parametrize(
+    ("length", "units"),
+    [(0, 1), (-1, 1), (UNIT_BYTES + 1, 1), (UNIT_BYTES, 2), (0, 0), (1, 0), (UNIT_BYTES * 65, 65), (UNIT_BYTES, 1000)],
+)
+def test_a_run_of_impossible_length_is_refused(length: int, units: int) -> None:
     writer = FrameWriter()
-    with pytest.raises(BadFrame, match="unit"):
-        fed(keyed(ANSWERS, b""), writer.frame(Unit(0, length, 0)), [500])
+    with pytest.raises(BadFrame, match="units"):
+        fed(keyed(ANSWERS, b""), writer.frame(Units(0, length, (0,) * units)), [500])
+
+
+def test_units_of_a_run_come_one_by_one_and_nothing_else_in_between() -> None:
+    run = Units(0, UNIT_BYTES + 10, (1, 2))
+    data = written([run, Waiting()])
+    reader = keyed(ANSWERS)
+    room = reader.buffer()
+    room[:] = data[: len(room)]
+    reader.received(len(room))
+    assert reader.next_unit() is None
+    assert reader.next() == run
+    assert reader.next() is None
+    assert not reader.idle()
+    assert reader.next_unit() is None
+    assert fed(reader, data[len(room) :], [UNIT_BYTES]) == [Waiting()]
+    assert reader.idle()
 
 
 def test_a_message_too_large_for_a_frame_is_not_written() -> None:

@@ -32,7 +32,7 @@ def test_both_ends_agree() -> None:
         {"peer_id": "other"},
         {"proof": b""},
         {"proof": b"\x00" * 32},
-        {"protocol": 2},
+        {"protocol": PROTOCOL + 1},
         {"nonce": b"short"},
         {"node_id": "readero", "peer_id": "wner"},
     ],
@@ -59,7 +59,7 @@ def test_an_accepter_without_the_secret_is_refused() -> None:
             judge_proof(SECRET, hello, good_call(), proof)
 
 
-@pytest.mark.parametrize("hello", [ServerHello(2, b"a" * 16), ServerHello(PROTOCOL, b"")])
+@pytest.mark.parametrize("hello", [ServerHello(PROTOCOL + 1, b"a" * 16), ServerHello(PROTOCOL, b"")])
 def test_the_caller_refuses_another_protocol_and_a_short_nonce(hello: ServerHello) -> None:
     with pytest.raises(BadFrame, match="protocol"):
         call(SECRET, hello, b"c" * 16, "reader", "owner")
