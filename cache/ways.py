@@ -142,7 +142,9 @@ class Ways:
         @asynccontextmanager
         async def fetch(span: ByteSpan) -> AsyncGenerator[AsyncIterator[bytes], None]:
             async with peers.relay(owner, step.chunk, span) as units:
-                yield (bytes(unit) async for unit in units)
+                yield (
+                    bytes(some[at : at + UNIT_BYTES]) async for some in units for at in range(0, len(some), UNIT_BYTES)
+                )
 
         return self._ports.fills.copy(step.chunk, fetch)
 

@@ -6,10 +6,10 @@ its own key and counts its own frames, so a frame cannot be repeated, reordered,
 :class:`Units` frame is followed by ``length`` raw bytes: a run of units, each covered by its hash in the frame.
 
 The reader owns its memory: the shell asks ``buffer()`` where the next bytes go, reports them with ``received()`` and
-pulls messages with ``next()``, the units of a run with ``next_unit()``; their bytes land in the unit buffer without a
-copy. However bytes are cut, the same messages and units come out; whatever the bytes, the only error is
-:class:`BadFrame`, after which the connection must close.
-A length beyond the limit is refused before memory is taken for it.
+pulls messages with ``next()``, the units of a run with ``next_units()``; their bytes land in the window, which holds
+one or more of them, without a copy. However bytes are cut, the same messages and units come out; whatever the bytes,
+the only error is :class:`BadFrame`, after which the connection must close. A length beyond the limit is refused before
+memory is taken for it.
 """
 
 from __future__ import annotations
@@ -197,6 +197,11 @@ def _mac(key: bytes, sequence: int, framed: bytes | memoryview) -> bytes:
     return hmac.digest(key, sequence.to_bytes(8, "big") + framed, "sha256")[:MAC_BYTES]
 
 
+def make_window(units: int) -> memoryview:
+    """Memory for so many units. It is page-aligned, as page-cache pages are: copying is fastest so."""
+    return memoryview(mmap.mmap(-1, units * UNIT_BYTES))
+
+
 class FrameWriter:
     """Messages to frames, for one direction of one connection."""
 
@@ -225,16 +230,29 @@ class FrameWriter:
 class FrameReader:
     """Bytes to messages, for one direction of one connection. ``kinds``: HELLOS, REQUESTS or ANSWERS."""
 
-    __slots__ = ("_begin", "_end", "_have", "_key", "_kinds", "_limit", "_owed", "_sequence", "_stage", "unit")
+    __slots__ = (
+        "_begin",
+        "_end",
+        "_have",
+        "_key",
+        "_kinds",
+        "_limit",
+        "_owed",
+        "_sequence",
+        "_stage",
+        "_used",
+        "window",
+    )
 
     def __init__(self, kinds: msgspec.msgpack.Decoder[Message]) -> None:
         self._key = b""
         self._sequence = 0
         self._stage = memoryview(bytearray(_STAGE_BYTES))
         self._begin = self._end = 0  # the stage's unread bytes
-        self._owed = 0  # bytes of the run that no unit has been made of
-        self._have = 0  # of them in the unit buffer
-        self.unit: memoryview | None = None
+        self._owed = 0  # bytes of the run that have not been handed out
+        self._have = 0  # of them in the window, from ``_used`` on
+        self._used = 0
+        self.window: memoryview | None = None  # whole units long; None: one unit's is made when it is needed
         self.expect(kinds)
 
     def expect(self, kinds: msgspec.msgpack.Decoder[Message]) -> None:
@@ -248,9 +266,9 @@ class FrameReader:
 
     def buffer(self) -> memoryview:
         """Where the next bytes go; never empty."""
-        if self._owed and self.unit is not None:
-            self._take_staged(self.unit)
-            return self.unit[self._have : min(UNIT_BYTES, self._owed)]
+        if self._owed and self.window is not None:
+            self._arrange(self.window)
+            return self.window[self._have : min(len(self.window), self._owed)]
         if self._begin == self._end:
             self._begin = self._end = 0
         if self._end == len(self._stage):
@@ -267,27 +285,32 @@ class FrameReader:
     def next(self) -> Message | None:
         """The next whole message, or None when more bytes are needed. Raises BadFrame.
 
-        After :class:`Units` come its units, by ``next_unit``; until they have, there is no next message.
+        After :class:`Units` come its units, by ``next_units``; until they have, there is no next message.
         """
         message = None if self._owed else self._parse()
         if isinstance(message, Units):
             self._begin_run(message)
         return message
 
-    def next_unit(self) -> memoryview | None:
-        """The run's next whole unit, or None when more bytes are needed, or the run is over.
+    def next_units(self) -> memoryview | None:
+        """The run's next whole units that are here, or None when more bytes are needed, or the run is over.
 
-        It is valid until ``next_unit`` or ``buffer`` is called again.
+        They are valid until ``next_units`` or ``buffer`` is called again.
         """
-        if not self._owed or self.unit is None:
+        if not self._owed or self.window is None:
             return None
-        self._take_staged(self.unit)
-        length = min(UNIT_BYTES, self._owed)
-        if self._have < length:
+        self._arrange(self.window)
+        whole = self._have if self._have == self._owed else self._have // UNIT_BYTES * UNIT_BYTES
+        if not whole:
             return None
-        self._owed -= length
-        self._have = 0
-        return self.unit[:length]
+        self._owed -= whole
+        self._have -= whole
+        self._used = whole
+        return self.window[:whole]
+
+    def full(self) -> bool:
+        """Whether nothing is gained by receiving more before pulling."""
+        return not self._owed or self.window is None or self._have == min(len(self.window), self._owed)
 
     def idle(self) -> bool:
         """Whether nothing is half read."""
@@ -326,15 +349,18 @@ class FrameReader:
         full = (len(run.hashes) - 1) * UNIT_BYTES
         if not 0 < len(run.hashes) <= RUN_UNITS_MAX or not full < run.length <= full + UNIT_BYTES:
             raise BadFrame(f"{len(run.hashes)} units of {run.length} bytes")
-        if self.unit is None:
-            self.unit = memoryview(mmap.mmap(-1, UNIT_BYTES))  # page-aligned: copying into it is fastest so
-        self._owed, self._have = run.length, 0
+        if self.window is None:
+            self.window = make_window(1)
+        self._owed, self._have, self._used = run.length, 0, 0
 
-    def _take_staged(self, unit: memoryview) -> None:
-        """Bytes that came behind a frame, and belong into the unit."""
-        count = min(self._end - self._begin, min(UNIT_BYTES, self._owed) - self._have)
+    def _arrange(self, window: memoryview) -> None:
+        """To the front with what came behind the units handed out, or behind the frame."""
+        if self._used:
+            window[: self._have] = window[self._used : self._used + self._have]
+            self._used = 0
+        count = min(self._end - self._begin, min(len(window), self._owed) - self._have)
         if count:
-            unit[self._have : self._have + count] = self._stage[self._begin : self._begin + count]
+            window[self._have : self._have + count] = self._stage[self._begin : self._begin + count]
             self._begin += count
             self._have += count
 

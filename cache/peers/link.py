@@ -1,8 +1,8 @@
 """A link: one connection to another worker, as messages in and out. Both ends use it.
 
-Reading goes straight into the frame reader's memory. Nothing is read while a delivered unit is in use, and next to
+Reading goes straight into the frame reader's memory. Nothing is read while delivered units are in use, and next to
 nothing while nobody waits: bytes that come unasked are held (at most one read of them) and reading pauses until
-``next`` is called. So a slow consumer costs one unit buffer and fills the kernel's, not ours. From a run of units on
+``next`` is called. So a slow consumer costs one window and fills the kernel's memory, not ours. From a run of units on
 the transport reads only what has to be waited for: what the socket holds is received by who asks for it, without a
 turn of the loop.
 
@@ -119,9 +119,9 @@ class Link(asyncio.BufferedProtocol):
         """The next message. Raises PeerUnreachable (closed, or silent that long), BadFrame."""
         return await self._pulled(self._pull_message, timeout_s)
 
-    async def unit(self, timeout_s: float) -> memoryview:
-        """The next unit of a run, valid until the next call of anything. Raises as ``next``."""
-        return await self._pulled(self._pull_unit, timeout_s)
+    async def units(self, timeout_s: float) -> memoryview:
+        """The next units of a run, one at least, valid until the next call of anything. Raises as ``next``."""
+        return await self._pulled(self._pull_units, timeout_s)
 
     async def _pulled(self, pull: Callable[[], _T | None], timeout_s: float) -> _T:
         item = pull()
@@ -142,7 +142,7 @@ class Link(asyncio.BufferedProtocol):
             self._waiter = None
 
     def _receive_now(self, pull: Callable[[], _T | None]) -> _T | None:
-        """What the socket holds of it; None: that is not enough. Raises as ``next``."""
+        """What the socket holds of it, up to a window; None: that is not enough. Raises as ``next``."""
         try:
             if self._socket is None:
                 transport = cast("asyncio.Transport", self._transport)
@@ -154,9 +154,10 @@ class Link(asyncio.BufferedProtocol):
                 if not count:
                     raise ConnectionResetError("hung up")
                 self.frames.received(count)
-                item = pull()
+                if self.frames.full():
+                    item = pull()
         except BlockingIOError:
-            return None
+            return pull()
         except OSError as error:
             self.abort()
             raise PeerUnreachable(str(error)) from error
@@ -182,11 +183,11 @@ class Link(asyncio.BufferedProtocol):
             self._read(on=False)
         return message
 
-    def _pull_unit(self) -> memoryview | None:
-        unit = self.frames.next_unit()
-        if unit is not None:
-            self._read(on=False)  # until it has been used
-        return unit
+    def _pull_units(self) -> memoryview | None:
+        units = self.frames.next_units()
+        if units is not None:
+            self._read(on=False)  # until they have been used
+        return units
 
     def _read(self, *, on: bool) -> None:
         if on == self._reading or self._transport is None or self._transport.is_closing():

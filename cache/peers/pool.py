@@ -1,7 +1,8 @@
 """Links to other workers, kept for the next question.
 
 One pool serves one worker. A link is lent to one exchange at a time and comes back only when its exchange ended in
-order; anything else aborts it. At most ``links_max`` are open to a target, of which ``idle_max`` may wait unused.
+order; anything else aborts it. At most ``LINKS_MAX`` are open to a target, of which ``IDLE_MAX`` may wait unused.
+The first ``WINDOWS_MAX`` relays at a time receive into windows of ``WINDOW_UNITS``, all further ones unit by unit.
 A reused link may have been closed by the other end a moment ago: when it fails before the first answer, the question
 (all are repeatable) is asked once more on a fresh one.
 
@@ -18,9 +19,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from cache.chunks import UNIT_BYTES
 from cache.faults import PeerFault, PeerRefused, PeerUnreachable
 from cache.peers import handshake
-from cache.peers.frames import ANSWERS, HELLOS, BadFrame, Message, Request, ServerHello, ServerProof
+from cache.peers.frames import (
+    ANSWERS,
+    HELLOS,
+    AskChunk,
+    BadFrame,
+    Message,
+    Request,
+    ServerHello,
+    ServerProof,
+    make_window,
+)
 from cache.peers.link import Link, Silent
 from cache.ports import Members
 from cache.views import Owner
@@ -28,7 +40,8 @@ from cache.views import Owner
 LINKS_MAX: Final = 256
 CLOSE_S: Final = 2.0
 IDLE_MAX: Final = 8
-SPARE_UNITS_MAX: Final = 16
+WINDOWS_MAX: Final = 16
+WINDOW_UNITS: Final = 4  # a step of a relay, in cold caches, costs half as much again as moving a unit: so fewer steps
 
 
 class NobodyListens(PeerUnreachable):
@@ -52,7 +65,8 @@ class Pool:
         self._secret = handshake.checked_secret(secret)
         self._idle: dict[Owner, list[Link]] = {}
         self._links: dict[Owner, set[Link]] = {}  # all, those being connected too
-        self._spare: list[memoryview] = []  # unit buffers of links that wait unused
+        self._windows = 0  # in use or spare
+        self._spare: list[memoryview] = []
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
         self.patience = patience
@@ -80,21 +94,24 @@ class Pool:
         """Hand back a link whose exchange has ended in order."""
         idle = self._idle.setdefault(owner, [])
         if link.alive and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
-            if link.frames.unit is not None and len(self._spare) < SPARE_UNITS_MAX:
-                self._spare.append(link.frames.unit)
-            link.frames.unit = None
+            if (window := _lent_to(link)) is not None:
+                self._spare.append(window)
+            link.frames.window = None
             link.await_nothing()
             idle.append(link)
         else:
             link.abort()
 
     def check(self) -> Iterator[str]:
-        """What is wrong with the links that wait unused, one line each; silent when well."""
+        """What is wrong with the links that wait unused, and with the windows, one line each; silent when well."""
         for owner, idle in self._idle.items():
             if len(idle) > IDLE_MAX or len(set(idle)) < len(idle):
                 yield f"{len(idle)} links to {owner} wait unused"
             if strays := set(idle) - self._links.get(owner, set()):
                 yield f"{len(strays)} links to {owner} wait unused, and are gone"
+        lent = sum(_lent_to(link) is not None for links in self._links.values() for link in links)
+        if lent + len(self._spare) != self._windows or self._windows > WINDOWS_MAX:
+            yield f"{lent} windows are lent and {len(self._spare)} spare, of {self._windows}"
 
     async def close(self) -> None:
         """Abort every link, and wait until each is gone."""
@@ -108,14 +125,22 @@ class Pool:
                     await self._emptied
 
     async def _first_answer(self, link: Link, request: Request) -> Message:
-        if self._spare:
-            link.frames.unit = self._spare.pop()
+        if isinstance(request, AskChunk) and not request.same_node:
+            link.frames.window = self._window()
         link.send(request)
         try:
             return await link.next(self.patience.silence_s)
         except BaseException:
             link.abort()
             raise
+
+    def _window(self) -> memoryview | None:
+        if self._spare:
+            return self._spare.pop()
+        if self._windows >= WINDOWS_MAX:
+            return None
+        self._windows += 1
+        return make_window(WINDOW_UNITS)
 
     def _take_idle(self, owner: Owner) -> Link | None:
         idle = self._idle.get(owner, [])
@@ -165,10 +190,19 @@ class Pool:
 
     def _drop(self, owner: Owner, link: Link) -> None:
         self._links[owner].discard(link)
+        if _lent_to(link) is not None:
+            self._windows -= 1  # not spare: somebody may still be sending from it
+            link.frames.window = None
         if link in (idle := self._idle.get(owner, [])):
             idle.remove(link)
         if not any(self._links.values()) and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
+
+
+def _lent_to(link: Link) -> memoryview | None:
+    """The window that the link has of its pool."""
+    window = link.frames.window
+    return window if window is not None and len(window) > UNIT_BYTES else None
 
 
 def _blamed(error: BaseException, owner: Owner) -> BaseException:

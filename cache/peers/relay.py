@@ -1,9 +1,10 @@
 """Relaying: a chunk's bytes from its owner on another node, each unit verified before it is passed on.
 
 The owner sends runs of units, in order, with a hash for each. A run is checked for being the one expected and for its
-length, every unit for its hash; it is then yielded, cut to the span; the view is valid until the next one is asked for,
-and nothing more is read meanwhile: a relay holds one unit buffer. It ends with the span's last unit; a connection that
-closes before is a fault. Units that have come already are taken without waiting, so the loop is let turn in between.
+length, every unit for its hash; those that have come are then yielded together, cut to the span. The view is valid
+until the next one is asked for, and nothing more is read meanwhile: a relay holds one window. It ends with the span's
+last unit; a connection that closes before is a fault. What has come is taken without waiting, so the loop is let turn
+in between.
 
 A relay that is complete gives its link back when it is left; one left early, failed or cancelled aborts it.
 ``PeersClient.relay`` makes these; what to do after a fault is the cache's business.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from xxhash import xxh3_64_intdigest
 
@@ -28,7 +29,6 @@ from cache.tally import Count, Tally
 from cache.versions import ByteSpan
 from cache.views import Owner
 
-TURN_UNITS: Final = 2  # at most so many between two turns of the loop
 Report = Callable[[PeerFault | None], None]
 
 
@@ -89,6 +89,7 @@ class Relay:
         self._unit = self._span.start // UNIT_BYTES
         self._run = self._unit  # where the run that is arriving began, and the hashes of its units
         self._hashes: tuple[int, ...] = ()
+        self._lie: PeerLied | None = None
         self._link: Link | None = None
         self._first: Message | None = None
 
@@ -126,10 +127,12 @@ class Relay:
         try:
             if self._unit == self._run + len(self._hashes):
                 await self._begin_run(link)
-            elif self._unit % TURN_UNITS == 0:
+            else:
                 await asyncio.sleep(0)
             try:
-                return self._verified(await link.unit(self._pool.patience.silence_s))
+                if self._lie is not None:
+                    raise self._lie
+                return self._verified(await link.units(self._pool.patience.silence_s))
             except PeerFault:
                 link.abort()
                 raise
@@ -155,10 +158,15 @@ class Relay:
         self._run, self._hashes = self._unit, answer.hashes
 
     def _verified(self, payload: memoryview) -> memoryview:
-        """The unit's part of the span. Raises PeerLied when it does not match its hash."""
-        if xxh3_64_intdigest(payload) != self._hashes[self._unit - self._run]:
-            raise PeerLied(f"unit {self._unit} does not match its hash")
+        """The units' part of the span. Raises PeerLied when one does not match its hash."""
         start = self._unit * UNIT_BYTES
-        self._unit += 1
+        for at in range(0, len(payload), UNIT_BYTES):
+            if xxh3_64_intdigest(payload[at : at + UNIT_BYTES]) != self._hashes[self._unit - self._run]:
+                self._lie = PeerLied(f"unit {self._unit} does not match its hash")
+                if not at:
+                    raise self._lie
+                payload = payload[:at]  # good so far; the next one who asks hears it
+                break
+            self._unit += 1
         self._tally.add(Count.PEER_BYTES_IN, len(payload))
         return payload[max(0, self._span.start - start) : min(start + len(payload), self._span.stop) - start]

@@ -40,6 +40,7 @@ from cache.peers.frames import (
     Status,
     Units,
     Waiting,
+    make_window,
 )
 
 KEY = b"k" * 32
@@ -95,9 +96,9 @@ def fed(reader: FrameReader, data: bytes, cuts: list[int]) -> list[Message]:
         reader.received(count)
         position, turn = position + count, turn + 1
         while True:
-            if (unit := reader.next_unit()) is not None:
-                body += unit
-                assert len(unit) == UNIT_BYTES or len(body) >= run.length
+            if (units := reader.next_units()) is not None:
+                body += units
+                assert len(units) % UNIT_BYTES == 0 or len(body) >= run.length
             elif (message := reader.next()) is not None:
                 messages.append(message)
                 if isinstance(message, Units):
@@ -121,15 +122,17 @@ def keyed(kinds: object, key: bytes = KEY) -> FrameReader:
     order=st.randoms(use_true_random=False),
     cuts=st.lists(st.sampled_from([1, 2, 3, 17, 300, 4096, 70_000, 300_000]), min_size=1, max_size=5),
     key=st.sampled_from([b"", KEY]),
+    window=st.sampled_from([0, 2, 4]),
 )
 def test_however_bytes_are_cut_the_same_messages_come(
-    case: tuple[list[Message], object], order: Random, cuts: list[int], key: bytes
+    case: tuple[list[Message], object], order: Random, cuts: list[int], key: bytes, window: int
 ) -> None:
     samples, kinds = case
     messages = order.sample(samples, len(samples))
     if max(cuts) < 300:
         messages = [m for m in messages if not isinstance(m, Units | Status | Invalidate)]  # else too slow a test
     reader = keyed(kinds, key)
+    reader.window = make_window(window) if window else None
     assert fed(reader, written(messages, key), cuts) == messages
     assert reader.idle()
 
@@ -202,18 +205,18 @@ def test_a_run_of_impossible_length_is_refused(length: int, units: int) -> None:
         fed(keyed(ANSWERS, b""), writer.frame(Units(0, length, (0,) * units)), [500])
 
 
-def test_units_of_a_run_come_one_by_one_and_nothing_else_in_between() -> None:
+def test_units_of_a_run_come_in_order_and_nothing_else_in_between() -> None:
     run = Units(0, UNIT_BYTES + 10, (1, 2))
     data = written([run, Waiting()])
     reader = keyed(ANSWERS)
     room = reader.buffer()
     room[:] = data[: len(room)]
     reader.received(len(room))
-    assert reader.next_unit() is None
+    assert reader.next_units() is None
     assert reader.next() == run
     assert reader.next() is None
     assert not reader.idle()
-    assert reader.next_unit() is None
+    assert reader.next_units() is None
     assert fed(reader, data[len(room) :], [UNIT_BYTES]) == [Waiting()]
     assert reader.idle()
 
