@@ -15,15 +15,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Final, TypeVar
 
 from cache.budgets import Budget
 from cache.chunks import Chunk, chunk_of
 from cache.faults import BudgetSpent, DiskFailed, DiskFault, Fault, OwnFault
-from cache.fills.fill import Append, Discard, Resume, Seal
+from cache.fills.fill import BATCH_BYTES, Append, Discard, Resume, Seal
 from cache.fills.ride import Bytes, Fetch, Ride
 from cache.fills.scratch import Scratch
+from cache.pieces import Source
 from cache.ports import ChunkWriter, Clock, Origin, Store
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
@@ -33,6 +34,7 @@ DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
+ARRIVAL_S: Final = 0.005
 HEAD_START_S: Final = 0.001  # of the first bytes to who waits for them: a thread would take the interpreter from him
 
 
@@ -91,25 +93,42 @@ class Fills:
         ride = self._rides.get(chunk.id)
         if ride is None and self._beside.used < self._beside.limit:
             self._tally.add(Count.PEER_COPIES)
-            ride = self._rides[chunk.id] = Ride(chunk, fetch)
+            ride = self._rides[chunk.id] = Ride(chunk, fetch, source=Source.PEER)
             self._start_beside(self._copy(ride), f"copy {chunk.id.hex()}", ride)
         return ride
 
-    async def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Entry:
-        """Ask what the key holds; the answer's bytes fill its first chunk. Raises upstream's fault, and BudgetSpent.
+    def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> asyncio.Future[Entry]:
+        """Ask what the key holds; the answer's bytes fill its first chunk. It raises upstream's fault, and BudgetSpent.
 
         See ``Origin.begin``. A caller that is cancelled ends its own wait. A question never waits behind fills: when
         too many are under way it is refused, and may be asked by HEAD.
         """
-        self._expect_room()
-        if self._questions.used >= self._questions.limit:
-            raise BudgetSpent(self._questions.name)
         found: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        for budget in (self._queue, self._questions):
+            if budget.used >= budget.limit:
+                found.set_exception(BudgetSpent(budget.name))
+                return found
         task = self._start(self._begin(ref, chunk_bytes, found, whole=whole), f"begin {ref.bucket}")
         task.add_done_callback(lambda _: _unanswered(found))
         self._hoping.setdefault(ref, [])
         task.add_done_callback(lambda _: self._disappoint(ref))
-        return await found
+        return found
+
+    def arrived(self, chunk: Chunk, span: ByteSpan) -> Ride | None:
+        """Join the fill of ``chunk`` if it is under way and has all of ``span`` on file."""
+        ride = self._rides.get(chunk.id)
+        if ride is None or not ride.ready(span):
+            return None
+        self._tally.add(Count.CHUNK_COALESCED)
+        return ride
+
+    async def arrive(self, chunk: Chunk) -> None:
+        """Wait until a small chunk is on file, but not for long: all who want it can be sent it in one go then."""
+        ride = self._rides.get(chunk.id)
+        if ride is not None and chunk.length <= BATCH_BYTES:
+            with suppress(Fault, TimeoutError):
+                async with asyncio.timeout(ARRIVAL_S):
+                    await ride.written()
 
     def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
         """Whether the key's first chunk is on its way: by a question, or (if it is ``chunk``) by a fill."""

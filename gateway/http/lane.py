@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from typing_extensions import override
 
+from cache.crowds import Waiter
 from cache.faults import Fault
 from cache.pieces import MemoryPiece, Piece, Source
 from cache.sending import FileSender
@@ -51,7 +52,7 @@ class Connection(RequestHandler):
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
         self._regulars: dict[int, Regular] = {}  # who sends here, once that is known, by the lines of its heads
         self._reply: Reply | None = None  # the lane's, while it is on its way
-        self._answering: asyncio.Task[None] | None = None  # the lane's reply, if it has to wait
+        self._answering: asyncio.Task[None] | Waiter | None = None  # the lane's reply, if it has to wait
         self._warming: asyncio.Task[None] | None = None
         self.sender: FileSender | None = None
         self.sending: Sending | None = None
@@ -84,6 +85,9 @@ class Connection(RequestHandler):
         for task in (self._warming, self._answering):
             if task is not None:
                 task.cancel()
+        if isinstance(self._answering, Waiter):
+            self._answering = None
+            self.landed()
         if self._reply is not None:
             self._broke_off(self._reply, exc or ConnectionResetError("the client has gone"))
         super().connection_lost(exc)
@@ -124,12 +128,37 @@ class Connection(RequestHandler):
             return False
         keep = "close" not in admitted.request.headers.get("connection", "").lower()
         if answer is None:
-            self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
+            self._wait(sender, admitted, began, keep=keep)
             return True
         reply = service.reply(admitted, answer, began, keep=keep)
         service.tally.add(Count.LANE_ANSWERS)
         self._send(sender, reply, answer.body if isinstance(answer.body, list) else [])
         return True
+
+    def _wait(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
+        """Answer when that can be done: with the others who ask for the same by a call, else in a task."""
+
+        def look_again() -> None:
+            self._answering = None
+            self.landed()
+            try:
+                answer = self.service.reads.at_once(admitted, arriving=True)
+            except Exception:  # noqa: BLE001 - the task meets it again, and the client is told
+                answer = None
+            if answer is None:
+                go_on()
+            else:
+                reply = self.service.reply(admitted, answer, began, keep=keep)
+                self._send(sender, reply, answer.body if isinstance(answer.body, list) else [])
+
+        def go_on() -> None:
+            self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
+
+        self._answering = self.service.reads.expect(admitted, look_again)
+        if self._answering is None:
+            go_on()
+        else:
+            self.took_off(self.service.client(admitted))
 
     def _send(self, sender: FileSender, reply: Reply, pieces: list[Piece]) -> None:
         """Send the head and the first piece at once; what the socket does not take, and the rest, on its way."""
