@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
 from cache.budgets import Budget
 from cache.chunks import chunk_of
-from cache.crowds import Waiter
+from cache.crowds import Arrival, Call, Waiter
 from cache.faults import VersionChanged
 from cache.lookups import Lookups
 from cache.pieces import FilePiece, MemoryPiece, Piece, Source
@@ -84,16 +84,15 @@ class Cache:
         self._ports.tally.add(Count.CHUNK_HITS_LOCAL, len(pieces))
         return pieces
 
-    def arrived(self, version: ObjectVersion, span: ByteSpan) -> FilePiece | None:
-        """The whole span, if it lies in a first chunk that is being filled and has come so far. Never waits."""
-        if span.stop > self._chunk_bytes:
+    def arrived(self, arrival: Arrival, span: ByteSpan) -> FilePiece | None:
+        """The whole span, if it has come with the answer; it is to be sent at once."""
+        chunk = arrival.chunk
+        if chunk is None or span.stop > chunk.length:
             return None
-        ride = self._ports.fills.arrived(chunk_of(version, self._chunk_bytes, 0), span)
-        return None if ride is None else FilePiece(ride, span.start, span.length, ride.source)
+        self._ports.tally.add(Count.CHUNK_COALESCED)
+        return FilePiece(chunk.reader, span.start, span.length, chunk.source)
 
-    def expect(
-        self, ref: ObjectRef, call: Callable[[], None], *, start: int | None = None, checksums: bool = False
-    ) -> Waiter | None:
+    def expect(self, ref: ObjectRef, call: Call, *, start: int | None = None, checksums: bool = False) -> Waiter | None:
         """As :meth:`cache.lookups.Lookups.expect`: wait for an answer that others wait for, without a task."""
         return self._lookups.expect(ref, call, start=start, checksums=checksums)
 

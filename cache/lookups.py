@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Final
 
 from cache.chunks import Chunk, chunk_of
-from cache.crowds import TURN, Crowd, Waiter
+from cache.crowds import TURN, Arrival, Call, Crowd, Waiter
 from cache.faults import (
     BudgetSpent,
     Fault,
@@ -85,11 +85,11 @@ class Lookups:
             entry = await self._joined(ref, self._beginning(ref, start=start, checksums=checksums))
         return await self._joined(ref, None, again=True) if checksums and entry.partial else entry
 
-    def expect(self, ref: ObjectRef, call: Callable[[], None], *, start: int | None, checksums: bool) -> Waiter | None:
+    def expect(self, ref: ObjectRef, call: Call, *, start: int | None, checksums: bool) -> Waiter | None:
         """Have ``call`` called when a question that is under way is answered, and the bytes that came with it are here.
 
         None: nobody asks. Then the question begins now, if there is one that others may share; :meth:`entry` joins it.
-        Whoever is called looks again, and may find that he has to wait once more.
+        Whoever is called may find that he has to wait once more.
         """
         place = (ref, self._ports.catalog.token(ref), False)
         asking = self._asking.get(place)
@@ -154,18 +154,19 @@ class Lookups:
         letting_go.add_done_callback(self._letting_go.discard)
 
     async def _let_go(self, place: _Place, entry: Entry | None, crowd: Crowd) -> None:
-        """Let a crowd go, which looks again: at what is known now, or else at the answer that has just come.
+        """Let a crowd go: with what has arrived, or else to join the question, which has just been answered.
 
         Those who come meanwhile have no part in that answer, unless it is a refusal of a moment ago.
         """
         if entry is not None and self._counts(place[0], entry):
             del self._asking[place]
+            chunk = None
             if len(crowd) > TURN and entry.version.size:
-                await self._ports.fills.arrive(chunk_of(entry.version, self._chunk_bytes, 0))
-            await crowd.let_go()
+                chunk = await self._ports.fills.arrive(chunk_of(entry.version, self._chunk_bytes, 0))
+            await crowd.let_go(Arrival(entry, chunk))
             return
         try:
-            await crowd.let_go(len(crowd))
+            await crowd.let_go(None, len(crowd))
             await asyncio.sleep(0)  # whoever goes on in a task has joined the question in its first step
         finally:
             del self._asking[place]

@@ -45,12 +45,6 @@ class Riding(ChunkReader, Protocol):
         ...
 
 
-class Arriving(ChunkReader, Protocol):
-    """A fill that tells who brings it."""
-
-    source: Source
-
-
 class Filling(Protocol):
     """The fills of this worker (:class:`cache.fills.driver.Fills`)."""
 
@@ -70,12 +64,8 @@ class Filling(Protocol):
         """Ask upstream what the key holds, and fill its first chunk from the answer."""
         ...
 
-    def arrived(self, chunk: Chunk, span: ByteSpan) -> Arriving | None:
-        """Join the fill of a chunk, if there is one that has all of the span on file."""
-        ...
-
-    async def arrive(self, chunk: Chunk) -> None:
-        """Wait a moment for the fill of a small chunk to have it on file."""
+    async def arrive(self, chunk: Chunk) -> FilePiece | None:
+        """Wait a moment for a small chunk that is on its way; all of it, once it is on file."""
         ...
 
     def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Final
 
 from cache.cache import Cache
-from cache.crowds import Waiter
+from cache.crowds import Arrival, Call, Waiter
 from cache.faults import UpstreamRefused, VersionChanged
 from cache.pieces import Piece
 from cache.versions import ByteSpan, Entry
@@ -40,27 +40,35 @@ class Reads:
         self._forward = forward
         self._lines: dict[tuple[bytes, bool], tuple[tuple[tuple[str, str], ...], str]] = {}
 
-    def expect(self, admitted: Admitted, call: Callable[[], None]) -> Waiter | None:
-        """After :meth:`at_once` has had no answer: ``call``, when to look again; None: wait for the answer."""
+    def expect(self, admitted: Admitted, call: Call) -> Waiter | None:
+        """After :meth:`at_once`: have ``call`` called with what others wait for too; None: wait for :meth:`answer`."""
         request = admitted.request
         start, checksums = _beginning(request), wants_checksum(request, None)
         return self._cache.expect(request.ref, call, start=start, checksums=checksums)
 
-    def at_once(self, admitted: Admitted, *, arriving: bool = False) -> Answer | None:
-        """The answer, if everything it takes is known and in memory on this node. Never waits. Raises S3Error.
+    def arrived(self, admitted: Admitted, arrival: Arrival) -> Answer | None:
+        """The answer to a GET, if everything it takes has arrived. Never waits. Raises S3Error."""
+        request, entry = admitted.request, arrival.entry
+        if request.method != "GET" or not _cacheable(request, entry):
+            return None
+        if entry.partial and wants_checksum(request, None):
+            return None
+        answer, span = self.judge(request, entry)
+        if span is not None:
+            piece = self._cache.arrived(arrival, span)
+            if piece is None:
+                return None
+            answer.body, answer.source = [piece], piece.source
+        return answer
 
-        ``arriving``: the bytes may be those of a fill that goes on.
-        """
+    def at_once(self, admitted: Admitted) -> Answer | None:
+        """The answer, if everything it takes is known and in memory on this node. Never waits. Raises S3Error."""
         request = admitted.request
         entry = self._cache.known(request.ref) if admitted.operation.route == "read" else None
         if entry is None or not _cacheable(request, entry) or (entry.partial and wants_checksum(request, None)):
             return None
         answer, span = self.judge(request, entry)
         if span is not None and request.method == "GET":
-            piece = self._cache.arrived(entry.version, span) if arriving else None
-            if piece is not None:
-                answer.body, answer.source = [piece], piece.source
-                return answer
             answer.body = self._cache.held(entry.version, span)
             if answer.body is None:
                 return None

@@ -24,7 +24,7 @@ from cache.faults import BudgetSpent, DiskFailed, DiskFault, Fault, OwnFault
 from cache.fills.fill import BATCH_BYTES, Append, Discard, Resume, Seal
 from cache.fills.ride import Bytes, Fetch, Ride
 from cache.fills.scratch import Scratch
-from cache.pieces import Source
+from cache.pieces import FilePiece, Source
 from cache.ports import ChunkWriter, Clock, Origin, Store
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
@@ -34,7 +34,7 @@ DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
-ARRIVAL_S: Final = 0.005
+ARRIVAL_S: Final = 0.01  # of a small chunk, while a crowd waits that can be sent all of it in one go then
 HEAD_START_S: Final = 0.001  # of the first bytes to who waits for them: a thread would take the interpreter from him
 
 
@@ -114,21 +114,16 @@ class Fills:
         task.add_done_callback(lambda _: self._disappoint(ref))
         return found
 
-    def arrived(self, chunk: Chunk, span: ByteSpan) -> Ride | None:
-        """Join the fill of ``chunk`` if it is under way and has all of ``span`` on file."""
+    async def arrive(self, chunk: Chunk) -> FilePiece | None:
+        """Wait for a small chunk that is on its way, but not for long; None: it is not, or not all of it is on file."""
         ride = self._rides.get(chunk.id)
-        if ride is None or not ride.ready(span):
+        if ride is None or chunk.length > BATCH_BYTES:
             return None
-        self._tally.add(Count.CHUNK_COALESCED)
-        return ride
-
-    async def arrive(self, chunk: Chunk) -> None:
-        """Wait until a small chunk is on file, but not for long: all who want it can be sent it in one go then."""
-        ride = self._rides.get(chunk.id)
-        if ride is not None and chunk.length <= BATCH_BYTES:
-            with suppress(Fault, TimeoutError):
-                async with asyncio.timeout(ARRIVAL_S):
-                    await ride.written()
+        with suppress(Fault, TimeoutError):
+            async with asyncio.timeout(ARRIVAL_S):
+                await ride.written()
+                return FilePiece(ride, 0, chunk.length, ride.source)
+        return None
 
     def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
         """Whether the key's first chunk is on its way: by a question, or (if it is ``chunk``) by a fill."""

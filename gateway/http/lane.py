@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from typing_extensions import override
 
-from cache.crowds import Waiter
+from cache.crowds import Arrival, Waiter
 from cache.faults import Fault
 from cache.pieces import MemoryPiece, Piece, Source
 from cache.sending import FileSender
@@ -138,11 +138,11 @@ class Connection(RequestHandler):
     def _wait(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
         """Answer when that can be done: with the others who ask for the same by a call, else in a task."""
 
-        def look_again() -> None:
+        def called(arrival: Arrival | None) -> None:
             self._answering = None
             self.landed()
             try:
-                answer = self.service.reads.at_once(admitted, arriving=True)
+                answer = None if arrival is None else self.service.reads.arrived(admitted, arrival)
             except Exception:  # noqa: BLE001 - the task meets it again, and the client is told
                 answer = None
             if answer is None:
@@ -154,7 +154,7 @@ class Connection(RequestHandler):
         def go_on() -> None:
             self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
 
-        self._answering = self.service.reads.expect(admitted, look_again)
+        self._answering = self.service.reads.expect(admitted, called)
         if self._answering is None:
             go_on()
         else:
