@@ -1,14 +1,13 @@
-"""A crowd: those who wait for one answer, each a call and no task, let go a few at a time.
+"""A crowd: those who wait for one answer, each a call and no task, to be let go a few at a time.
 
-Whatever 256 readers of one cold object do when its answer comes, they do in one go, unless somebody takes care: the
-loop turns once for all of them, and the fill that brings their bytes stands still meanwhile. So they are let go in
-turns, between which everybody else has his.
+Whatever 256 readers of one cold object do when its answer comes, they would do in one turn of the loop, and everybody
+else (the fill that brings their bytes among them) would wait for the last one. Sans-IO: whoever lets a crowd go takes
+its turns.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,15 +59,12 @@ class Crowd:
         return len(self._waiters)
 
     def join(self, call: Call) -> Waiter:
-        """Wait with the others; ``call`` comes from the loop, and never before this returns."""
+        """Wait with the others."""
         waiter = Waiter(call)
         self._waiters.append(waiter)
         return waiter
 
-    async def let_go(self, arrival: Arrival | None, turn: int = TURN) -> None:
-        """Call them all, so many in one turn of the loop; when this returns, the last one was called."""
-        loop = asyncio.get_running_loop()
-        for first in range(0, len(self._waiters), turn):
-            for waiter in self._waiters[first : first + turn]:
-                loop.call_soon(waiter.go, arrival)
-            await asyncio.sleep(0)
+    def turns(self, size: int = TURN) -> Iterator[list[Waiter]]:
+        """The crowd, so many at a time."""
+        for first in range(0, len(self._waiters), size):
+            yield self._waiters[first : first + size]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -32,11 +33,14 @@ from cache.faults import (
     UpstreamUnreachable,
 )
 from cache.freshness import Freshness, Verdict
+from cache.pieces import FilePiece, Source
 from cache.tally import Count
 from cache.versions import Entry, ObjectRef
 from cache.ways import Ports, Ways
 
 START_MAX: Final = 1024 * 1024
+ARRIVING_BYTES_MAX: Final = 256 * 1024
+ARRIVAL_S: Final = 0.01  # of a small object, while a crowd waits that can be sent all of it in one go then
 BEGUN_MAX: Final = 4096
 FINAL: Final = frozenset({401, 403, 404})
 _Begin = Callable[[], Awaitable[Entry]]
@@ -160,13 +164,11 @@ class Lookups:
         """
         if entry is not None and self._counts(place[0], entry):
             del self._asking[place]
-            chunk = None
-            if len(crowd) > TURN and entry.version.size:
-                chunk = await self._ports.fills.arrive(chunk_of(entry.version, self._chunk_bytes, 0))
-            await crowd.let_go(Arrival(entry, chunk))
+            chunk = await self._arrived(place[0], entry) if len(crowd) > TURN else None
+            await _call(crowd, Arrival(entry, chunk), TURN)
             return
         try:
-            await crowd.let_go(None, len(crowd))
+            await _call(crowd, None, len(crowd))
             await asyncio.sleep(0)  # whoever goes on in a task has joined the question in its first step
         finally:
             del self._asking[place]
@@ -201,6 +203,21 @@ class Lookups:
         return isinstance(fault, UpstreamBroken | BudgetSpent) or (
             isinstance(fault, UpstreamRefused) and fault.status not in FINAL
         )
+
+    async def _arrived(self, ref: ObjectRef, entry: Entry) -> FilePiece | None:
+        """Wait for a small chunk that the answer brings, but not for long; None: not all of it is on file."""
+        length = min(entry.version.size, self._chunk_bytes)
+        if not 0 < length <= ARRIVING_BYTES_MAX or self._ways.beginner(ref) is not None:
+            return None
+        chunk = chunk_of(entry.version, self._chunk_bytes, 0)
+        if not self._ports.fills.coming(ref, chunk):
+            return None
+        with suppress(Fault, TimeoutError):
+            ride = self._ports.fills.ride(chunk)
+            async with asyncio.timeout(ARRIVAL_S):
+                await ride.reached(length - 1)
+            return FilePiece(ride, 0, length, Source.UPSTREAM)
+        return None
 
     def _beginning(self, ref: ObjectRef, *, start: int | None, checksums: bool) -> _Begin | None:
         """How to ask for who will read from ``start``; None: by HEAD."""
@@ -246,3 +263,12 @@ class Lookups:
 
     def _trusted(self) -> bool:
         return self._ports.peers is None or self._ports.peers.trusted()
+
+
+async def _call(crowd: Crowd, arrival: Arrival | None, size: int) -> None:
+    """Call them all, so many in one turn of the loop; when this returns, the last one was called."""
+    loop = asyncio.get_running_loop()
+    for turn in crowd.turns(size):
+        for waiter in turn:
+            loop.call_soon(waiter.go, arrival)
+        await asyncio.sleep(0)

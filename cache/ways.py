@@ -64,10 +64,6 @@ class Filling(Protocol):
         """Ask upstream what the key holds, and fill its first chunk from the answer."""
         ...
 
-    async def arrive(self, chunk: Chunk) -> FilePiece | None:
-        """Wait a moment for a small chunk that is on its way; all of it, once it is on file."""
-        ...
-
     def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
         """Whether the key's first chunk is on its way, asked for or (if it is ``chunk``) being filled."""
         ...

@@ -15,16 +15,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
 
 from cache.budgets import Budget
 from cache.chunks import Chunk, chunk_of
 from cache.faults import BudgetSpent, DiskFailed, DiskFault, Fault, OwnFault
-from cache.fills.fill import BATCH_BYTES, Append, Discard, Resume, Seal
+from cache.fills.fill import Append, Discard, Resume, Seal
 from cache.fills.ride import Bytes, Fetch, Ride
 from cache.fills.scratch import Scratch
-from cache.pieces import FilePiece, Source
 from cache.ports import ChunkWriter, Clock, Origin, Store
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
@@ -34,7 +33,6 @@ DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
-ARRIVAL_S: Final = 0.01  # of a small chunk, while a crowd waits that can be sent all of it in one go then
 HEAD_START_S: Final = 0.001  # of the first bytes to who waits for them: a thread would take the interpreter from him
 
 
@@ -93,7 +91,7 @@ class Fills:
         ride = self._rides.get(chunk.id)
         if ride is None and self._beside.used < self._beside.limit:
             self._tally.add(Count.PEER_COPIES)
-            ride = self._rides[chunk.id] = Ride(chunk, fetch, source=Source.PEER)
+            ride = self._rides[chunk.id] = Ride(chunk, fetch)
             self._start_beside(self._copy(ride), f"copy {chunk.id.hex()}", ride)
         return ride
 
@@ -113,17 +111,6 @@ class Fills:
         self._hoping.setdefault(ref, [])
         task.add_done_callback(lambda _: self._disappoint(ref))
         return found
-
-    async def arrive(self, chunk: Chunk) -> FilePiece | None:
-        """Wait for a small chunk that is on its way, but not for long; None: it is not, or not all of it is on file."""
-        ride = self._rides.get(chunk.id)
-        if ride is None or chunk.length > BATCH_BYTES:
-            return None
-        with suppress(Fault, TimeoutError):
-            async with asyncio.timeout(ARRIVAL_S):
-                await ride.written()
-                return FilePiece(ride, 0, chunk.length, ride.source)
-        return None
 
     def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
         """Whether the key's first chunk is on its way: by a question, or (if it is ``chunk``) by a fill."""

@@ -16,7 +16,6 @@ from contextlib import AbstractAsyncContextManager
 from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import Fault
 from cache.fills.fill import Fill
-from cache.pieces import Source
 from cache.ports import ChunkReader, ChunkWriter
 from cache.versions import ByteSpan
 
@@ -27,14 +26,11 @@ Fetch = Callable[[ByteSpan], Bytes]
 class Ride:
     """A chunk that is on its way, as a :class:`cache.ports.ChunkReader`; shared by everyone who rides.
 
-    ``span``: only this part of it comes (None: all). ``fetch`` brings a span of the chunk from ``source``.
+    ``span``: only this part of it comes (None: all). ``fetch`` brings a span of the chunk.
     """
 
-    def __init__(
-        self, chunk: Chunk, fetch: Fetch, span: ByteSpan | None = None, *, source: Source = Source.UPSTREAM
-    ) -> None:
+    def __init__(self, chunk: Chunk, fetch: Fetch, span: ByteSpan | None = None) -> None:
         self.chunk = chunk
-        self.source = source
         self.fetch = fetch
         self.span = span or ByteSpan(0, chunk.length)
         self.fill = Fill(self.span.length)
@@ -81,11 +77,6 @@ class Ride:
         while self.bound <= position and len(self.early) <= at:
             await self._woken()
         return None if self.bound > position else memoryview(self.early)[at:]
-
-    async def written(self) -> None:
-        """Wait until everything is on file. Raises the fault that ended the fill before that."""
-        while self.bound < self.span.stop:
-            await self._woken()
 
     async def reached(self, position: int) -> int:
         """As :meth:`cache.ports.ChunkReader.reached`."""
