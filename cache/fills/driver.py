@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Final, TypeVar
 
 from cache.budgets import Budget
@@ -33,7 +33,7 @@ DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
-HEAD_START_S: Final = 0.001  # of the first bytes to who waits for them: a thread would take the interpreter from him
+HEAD_START_S: Final = 0.001  # at most, for the first bytes to be taken: a thread would take the interpreter from him
 
 
 class Fills:
@@ -309,7 +309,9 @@ class Fills:
         if not ride.fill.written:
             ride.early = work.pieces[0]
             ride.wake()
-            await asyncio.sleep(HEAD_START_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEAD_START_S):
+                    await ride.taken.wait()
         if ride.writer is None:
             await self._on_disk(_make_file, self._store, ride, work.pieces)
         else:
