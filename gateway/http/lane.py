@@ -137,12 +137,13 @@ class Connection(RequestHandler):
 
     def _wait(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
         """Answer when that can be done: with the others who ask for the same by a call, else in a task."""
+        reads = self.service.reads
 
         def called(arrival: Arrival | None) -> None:
             self._answering = None
             self.landed()
             try:
-                answer = None if arrival is None else self.service.reads.arrived(admitted, arrival)
+                answer = None if arrival is None else reads.arrived(admitted, arrival) or reads.at_once(admitted)
             except Exception:  # noqa: BLE001 - the task meets it again, and the client is told
                 answer = None
             if answer is None:
@@ -154,7 +155,10 @@ class Connection(RequestHandler):
         def go_on() -> None:
             self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
 
-        self._answering = self.service.reads.expect(admitted, called)
+        try:
+            self._answering = reads.expect(admitted, called)
+        except Fault:
+            self._answering = None
         if self._answering is None:
             go_on()
         else:
