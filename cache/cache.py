@@ -15,6 +15,7 @@ from contextlib import aclosing
 from typing import Final
 
 from cache.budgets import Budget
+from cache.crowds import Arrival, Call, Waiter
 from cache.faults import VersionChanged
 from cache.lookups import Lookups
 from cache.pieces import FilePiece, MemoryPiece, Piece, Source
@@ -29,7 +30,7 @@ HELD_CHUNKS_MAX: Final = 64
 TAKEN_BYTES_MAX: Final = 64 * 1024
 AHEAD_CHUNKS_MAX: Final = 64
 
-_UnderWay = deque[tuple[Step, asyncio.Task[Opened]]]
+_UnderWay = deque[tuple[Step, asyncio.Future[Opened]]]
 
 
 class Cache:
@@ -81,6 +82,18 @@ class Cache:
         self._ports.tally.add(Count.CHUNK_HITS_LOCAL, len(pieces))
         return pieces
 
+    def arrived(self, arrival: Arrival, span: ByteSpan) -> FilePiece | None:
+        """The whole span, if it has come with the answer; it is to be sent at once."""
+        chunk = arrival.chunk
+        if chunk is None or span.stop > chunk.length:
+            return None
+        self._ports.tally.add(Count.CHUNK_COALESCED)
+        return FilePiece(chunk.reader, span.start, span.length, chunk.source)
+
+    def expect(self, ref: ObjectRef, call: Call, *, start: int | None = None, checksums: bool = False) -> Waiter | None:
+        """As :meth:`cache.lookups.Lookups.expect`: wait for an answer that others wait for, without a task."""
+        return self._lookups.expect(ref, call, start=start, checksums=checksums)
+
     async def read(self, version: ObjectVersion, span: ByteSpan, waited: Waited) -> AsyncGenerator[Piece, None]:
         """The span's bytes in order, as they become available. Raises the fault that no other source could mend."""
         steps = plan_steps(version, span, self._chunk_bytes)
@@ -107,7 +120,7 @@ class Cache:
                 await _let_go(opening)
 
     def _ask_ahead(
-        self, steps: Iterator[Step], under_way: deque[tuple[Step, asyncio.Task[Opened]]], ahead: int
+        self, steps: Iterator[Step], under_way: deque[tuple[Step, asyncio.Future[Opened]]], ahead: int
     ) -> None:
         """Ask for the chunk to send next (always) and for those ahead of it (while the budget lasts)."""
         while len(under_way) <= ahead and (not under_way or self._ahead.take()):
@@ -115,7 +128,7 @@ class Cache:
             if step is None:
                 self._ahead.give(min(1, len(under_way)))
                 return
-            under_way.append((step, asyncio.create_task(self._ways.open(step))))
+            under_way.append((step, self._ways.ask(step)))
 
     async def _outdated(self, version: ObjectVersion) -> None:
         """Upstream holds another version, by a write past the cluster: whoever knows this one, on any node, asks anew.
@@ -150,7 +163,7 @@ class Cache:
         yield from self._staging.check()
 
 
-async def _let_go(opening: asyncio.Task[Opened]) -> None:
+async def _let_go(opening: asyncio.Future[Opened]) -> None:
     """Nobody will read this chunk here any more: end the wait for it, not the fill."""
     opening.cancel()
     (opened,) = await asyncio.gather(opening, return_exceptions=True)

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from cache.chunks import Chunk, chunk_of
+from cache.crowds import TURN, Arrival, Call, Crowd, Waiter
 from cache.faults import (
     BudgetSpent,
     Fault,
@@ -31,14 +33,18 @@ from cache.faults import (
     UpstreamUnreachable,
 )
 from cache.freshness import Freshness, Verdict
+from cache.pieces import FilePiece, Source
 from cache.tally import Count
 from cache.versions import Entry, ObjectRef
 from cache.ways import Ports, Ways
 
 START_MAX: Final = 1024 * 1024
+ARRIVING_BYTES_MAX: Final = 256 * 1024
+ARRIVAL_S: Final = 0.01  # of a small object, while a crowd waits that can be sent all of it in one go then
 BEGUN_MAX: Final = 4096
 FINAL: Final = frozenset({401, 403, 404})
 _Begin = Callable[[], Awaitable[Entry]]
+_Place = tuple[ObjectRef, int, bool]
 
 
 class Lookups:
@@ -55,20 +61,23 @@ class Lookups:
         self._freshness = freshness
         self._chunk_bytes = chunk_bytes
         self.stale_if_error_s = stale_if_error_s
-        self._asking: dict[tuple[ObjectRef, int, bool], asyncio.Task[Entry]] = {}
+        self._asking: dict[_Place, asyncio.Task[Entry]] = {}
+        self._crowds: dict[_Place, Crowd] = {}  # who waits for those answers without a task
+        self._letting_go: set[asyncio.Task[None]] = set()
         self._begun_for: dict[ObjectRef, tuple[int, Chunk]] = {}
 
     def known(self, ref: ObjectRef) -> Entry | None:
         """What the catalog says and freshness lets count; None: upstream has to be asked."""
         ports = self._ports
         entry = ports.catalog.find(ref)
-        if entry is None:
-            return None
-        now = ports.clock.monotonic()
-        if self._freshness.judge(ref, entry, now=now, trusted=self._trusted()) is Verdict.STALE:
+        if entry is None or not self._counts(ref, entry):
             return None
         ports.tally.add(Count.CATALOG_HITS)
         return entry
+
+    def _counts(self, ref: ObjectRef, entry: Entry) -> bool:
+        now = self._ports.clock.monotonic()
+        return self._freshness.judge(ref, entry, now=now, trusted=self._trusted()) is Verdict.FRESH
 
     async def entry(self, ref: ObjectRef, *, start: int | None, checksums: bool) -> Entry:
         """What the key holds, asking upstream if need be. Raises upstream's fault, BudgetSpent.
@@ -78,9 +87,24 @@ class Lookups:
         """
         entry = self.known(ref)
         if entry is None:
-            begins = start is not None and start < START_MAX and not ref.version_id
-            entry = await self._joined(ref, (lambda: self._begun(ref, checksums=checksums)) if begins else None)
+            entry = await self._joined(ref, self._beginning(ref, start=start, checksums=checksums))
         return await self._joined(ref, None, again=True) if checksums and entry.partial else entry
+
+    def expect(self, ref: ObjectRef, call: Call, *, start: int | None, checksums: bool) -> Waiter | None:
+        """Have ``call`` called when a question that is under way is answered, and the bytes that came with it are here.
+
+        None: nobody asks. Then the question begins now, if there is one that others may share; :meth:`entry` joins it.
+        Whoever is called may find that he has to wait once more.
+        """
+        place = (ref, self._ports.catalog.token(ref), False)
+        asking = self._asking.get(place)
+        if asking is not None and not asking.done():
+            return self._crowds.setdefault(place, Crowd()).join(call)
+        if asking is None and self._shares(ref):
+            entry = self._ports.catalog.find(ref)
+            if entry is None or not self._counts(ref, entry):
+                self._start(place, self._beginning(ref, start=start, checksums=checksums))
+        return None
 
     async def look_up(self, ref: ObjectRef, *, checksums: bool, age_max_s: float) -> Entry:
         """As :meth:`cache.ports.PeerHost.look_up`, for who takes us for the owner: asks nobody but upstream."""
@@ -103,27 +127,57 @@ class Lookups:
     async def _joined(self, ref: ObjectRef, begin: _Begin | None, *, again: bool = False) -> Entry:
         """The answer to the question that is under way, or to a new one; ``begin`` None: by HEAD."""
         token = self._ports.catalog.token(ref)
-        if not self._trusted() or self._freshness.rule_for(ref).mode == "always":
-            return await self._ask(ref, token, None)
+        if not self._shares(ref):
+            return await self._ask(ref, token, None, self._ports.clock.monotonic())
         place = (ref, token, again)
-        asking = self._asking.get(place)
-        if asking is None:
-            asking = asyncio.create_task(self._ask(ref, token, begin), name=f"ask {ref.bucket}")
-            self._asking[place] = asking
-            asking.add_done_callback(lambda task: self._answered(place, task))
-        return await asyncio.shield(asking)
+        if place not in self._asking:
+            self._start(place, begin)
+        return await asyncio.shield(self._asking[place])
 
-    def _answered(self, place: tuple[ObjectRef, int, bool], asking: asyncio.Task[Entry]) -> None:
-        """Perhaps everybody who waited has left; then nobody looks at a fault."""
-        self._asking.pop(place, None)
-        if not asking.cancelled():
-            asking.exception()
+    def _shares(self, ref: ObjectRef) -> bool:
+        """Whether one question may do for all who ask meanwhile."""
+        return self._trusted() and self._freshness.rule_for(ref).mode != "always"
 
-    async def _ask(self, ref: ObjectRef, token: int, begin: _Begin | None) -> Entry:
+    def _start(self, place: _Place, begin: _Begin | None) -> None:
+        """What can be sent to upstream at once is: a turn of the loop is long while a crowd comes in."""
+        ref, token, _ = place
         asked_at = self._ports.clock.monotonic()
+        begun = begin() if begin is not None and self._ports.catalog.find(ref) is None else None
+        asking = asyncio.create_task(self._ask(ref, token, begun, asked_at), name=f"ask {ref.bucket}")
+        self._asking[place] = asking
+        asking.add_done_callback(lambda task: self._answered(place, task))
+
+    def _answered(self, place: _Place, asking: asyncio.Task[Entry]) -> None:
+        """Perhaps everybody who waited has left; then nobody looks at a fault."""
+        entry = None if asking.cancelled() or asking.exception() is not None else asking.result()
+        crowd = self._crowds.pop(place, None)
+        if crowd is None:
+            del self._asking[place]
+            return
+        letting_go = asyncio.create_task(self._let_go(place, entry, crowd))
+        self._letting_go.add(letting_go)
+        letting_go.add_done_callback(self._letting_go.discard)
+
+    async def _let_go(self, place: _Place, entry: Entry | None, crowd: Crowd) -> None:
+        """Let a crowd go: with what has arrived, or else to join the question, which has just been answered.
+
+        Those who come meanwhile have no part in that answer, unless it is a refusal of a moment ago.
+        """
+        if entry is not None and self._counts(place[0], entry):
+            del self._asking[place]
+            chunk = await self._arrived(place[0], entry) if len(crowd) > TURN else None
+            await _call(crowd, Arrival(entry, chunk), TURN)
+            return
+        try:
+            await _call(crowd, None, len(crowd))
+            await asyncio.sleep(0)  # whoever goes on in a task has joined the question in its first step
+        finally:
+            del self._asking[place]
+
+    async def _ask(self, ref: ObjectRef, token: int, begun: Awaitable[Entry] | None, asked_at: float) -> Entry:
         self._ports.tally.add(Count.CATALOG_MISSES)
         try:
-            entry = await self._answer(ref, begin)
+            entry = await self._answer(ref, begun)
         except (UpstreamUnreachable, UpstreamBusy):
             if (stale := self._bearable(ref, asked_at)) is None:
                 raise
@@ -132,10 +186,10 @@ class Lookups:
         self._ports.catalog.put(ref, entry)
         return entry
 
-    async def _answer(self, ref: ObjectRef, begin: _Begin | None) -> Entry:
-        if begin is not None and self._ports.catalog.find(ref) is None:
+    async def _answer(self, ref: ObjectRef, begun: Awaitable[Entry] | None) -> Entry:
+        if begun is not None:
             try:
-                return await begin()
+                return await begun
             except (PeerFault, UpstreamBroken, UpstreamRefused, BudgetSpent) as fault:
                 cause = fault.cause if isinstance(fault, PeerPassedOn) else fault
                 if not self._may_ask_by_head(cause):
@@ -151,18 +205,38 @@ class Lookups:
             isinstance(fault, UpstreamRefused) and fault.status not in FINAL
         )
 
-    async def _begun(self, ref: ObjectRef, *, checksums: bool) -> Entry:
+    async def _arrived(self, ref: ObjectRef, entry: Entry) -> FilePiece | None:
+        """Wait for a small chunk that the answer brings, but not for long; None: not all of it is on file."""
+        length = min(entry.version.size, self._chunk_bytes)
+        if not 0 < length <= ARRIVING_BYTES_MAX or self._ways.beginner(ref) is not None:
+            return None
+        chunk = chunk_of(entry.version, self._chunk_bytes, 0)
+        if not self._ports.fills.coming(ref, chunk):
+            return None
+        with suppress(Fault, TimeoutError):
+            ride = self._ports.fills.ride(chunk)
+            async with asyncio.timeout(ARRIVAL_S):
+                await ride.reached(length - 1)
+            return FilePiece(ride, 0, length, Source.UPSTREAM)
+        return None
+
+    def _beginning(self, ref: ObjectRef, *, start: int | None, checksums: bool) -> _Begin | None:
+        """How to ask for who will read from ``start``; None: by HEAD."""
+        begins = start is not None and start < START_MAX and not ref.version_id
+        return (lambda: self._begun(ref, checksums=checksums)) if begins else None
+
+    def _begun(self, ref: ObjectRef, *, checksums: bool) -> Awaitable[Entry]:
         """By the owner of the first chunk: ourselves, or the worker that is."""
         owner, peers = self._ways.beginner(ref), self._ports.peers
         if owner is None or peers is None:
-            return await self._begin(ref, checksums=checksums)
-        return await peers.look_up(owner, ref, checksums=checksums, age_max_s=self._freshness.age_max_s(ref))
+            return self._begin(ref, checksums=checksums)
+        return peers.look_up(owner, ref, checksums=checksums, age_max_s=self._freshness.age_max_s(ref))
 
-    async def _begin(self, ref: ObjectRef, *, checksums: bool) -> Entry:
+    def _begin(self, ref: ObjectRef, *, checksums: bool) -> Awaitable[Entry]:
         """We own the first chunk: by the GET that brings it, unless it seems to be here."""
         if self._may_have_begun(ref):
-            return await self._ports.origin.head(ref)
-        return await self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums)
+            return self._ports.origin.head(ref)
+        return self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums)
 
     def _may_have_begun(self, ref: ObjectRef) -> bool:
         """Whether another node was just served the first chunk, or the store has that of the version last heard of.
@@ -190,3 +264,12 @@ class Lookups:
 
     def _trusted(self) -> bool:
         return self._ports.peers is None or self._ports.peers.trusted()
+
+
+async def _call(crowd: Crowd, arrival: Arrival | None, size: int) -> None:
+    """Call them all, so many in one turn of the loop; when this returns, the last one was called."""
+    loop = asyncio.get_running_loop()
+    for turn in crowd.turns(size):
+        for waiter in turn:
+            loop.call_soon(waiter.go, arrival)
+        await asyncio.sleep(0)

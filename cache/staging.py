@@ -78,7 +78,7 @@ class Staging:
 
     async def _touch(self, step: Step) -> None:
         """Wait for one byte of a chunk."""
-        opening = asyncio.create_task(self._ways.open(step))
+        opening = self._ways.ask(step)
         async with aclosing(self._ways.pieces(step, opening, _unmetered)) as pieces:
             async for _ in pieces:
                 pass

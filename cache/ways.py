@@ -1,6 +1,6 @@
 """The ways to one chunk, nearest first: each pinned to the version, each going on where the last one broke off.
 
-First :meth:`Ways.open`: the local store; else the owner (this worker fills; another worker of the node fills and we
+First :meth:`Ways.ask`: the local store; else the owner (this worker fills; another worker of the node fills and we
 read along; another node relays verified units, which are kept as a copy when the chunk has crossed before). If that
 fails while the bytes may still be had elsewhere: a fill here in the owner's stead; if the disk fails too: a direct
 stream from upstream that keeps nothing. A fault that no other source can mend is raised as it is; what an owner reports
@@ -10,7 +10,7 @@ of upstream counts as upstream's own word. ``Cache.read`` calls this for every c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -60,7 +60,7 @@ class Filling(Protocol):
         """Begin a copy of another node's chunk, or join it; None: no copy now."""
         ...
 
-    async def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Entry:
+    def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Awaitable[Entry]:
         """Ask upstream what the key holds, and fill its first chunk from the answer."""
         ...
 
@@ -110,15 +110,25 @@ class Ways:
         self._me = me
         self._owner_of = owner_of
 
-    async def open(self, step: Step) -> Opened:
-        """Ask for a chunk by the nearest way; returns when its first byte can be waited for."""
-        if (reader := self._stored(step.chunk, Count.CHUNK_HITS_LOCAL)) is not None:
-            return Opened(Source.LOCAL, reader)
+    def ask(self, step: Step) -> asyncio.Future[Opened]:
+        """Ask for a chunk by the nearest way; done when its first byte can be waited for."""
         owner, peers = self._owner_of(step.chunk.placement), self._ports.peers
-        way = judge_way(owner, self._me)
-        if way is Way.FILL or peers is None:
-            riding = self._riding(step.chunk, step.span)
-            return Opened(Source.UPSTREAM, riding, riding)
+        way = Way.FILL if peers is None else judge_way(owner, self._me)
+        opened = asyncio.get_running_loop().create_future()
+        try:
+            if (reader := self._stored(step.chunk, Count.CHUNK_HITS_LOCAL)) is not None:
+                opened.set_result(Opened(Source.LOCAL, reader))
+            elif way is Way.FILL or peers is None:
+                riding = self._riding(step.chunk, step.span)
+                opened.set_result(Opened(Source.UPSTREAM, riding, riding))
+            else:
+                return asyncio.create_task(self._reach(step, owner, peers, way))
+        except Fault as fault:
+            opened.set_exception(fault)
+        return opened
+
+    async def _reach(self, step: Step, owner: Owner, peers: Peers, way: Way) -> Opened:
+        """A chunk of another worker's."""
         far = is_glimpse(step.chunk, step.span)
         if way is Way.ALONG and not far:
             return Opened(Source.UPSTREAM, await peers.along(owner, step.chunk))
@@ -162,7 +172,7 @@ class Ways:
         units = ByteSpan(start, min(stop, chunk.length))
         return self._stored(chunk, Count.CHUNK_HITS_PEER) or await self._ride(chunk, units)
 
-    async def pieces(self, step: Step, opening: asyncio.Task[Opened], waited: Waited) -> AsyncGenerator[Piece, None]:
+    async def pieces(self, step: Step, opening: asyncio.Future[Opened], waited: Waited) -> AsyncGenerator[Piece, None]:
         """One chunk's part of a read, from the nearest source that can give it."""
         position = step.span.start
         ways = [lambda _: self._as_opened(step, opening, waited), self._in_its_stead(waited), self._direct(waited)]
@@ -185,9 +195,9 @@ class Ways:
                 return
 
     async def _as_opened(
-        self, step: Step, opening: asyncio.Task[Opened], waited: Waited
+        self, step: Step, opening: asyncio.Future[Opened], waited: Waited
     ) -> AsyncGenerator[Piece, None]:
-        """The way that :meth:`open` chose."""
+        """The way that :meth:`ask` chose."""
         asked_at = self._ports.clock.monotonic()
         opened = await opening
         waited(CAUSE_OF[opened.source], self._ports.clock.monotonic() - asked_at)

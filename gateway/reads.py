@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cache.cache import Cache
+from cache.crowds import Arrival, Call, Waiter
 from cache.faults import UpstreamRefused, VersionChanged
 from cache.pieces import Piece
 from cache.plan import Step
@@ -57,6 +58,33 @@ class Reads:
         self._cache = cache
         self._forward = forward
         self._lines: dict[tuple[bytes, bool], tuple[tuple[tuple[str, str], ...], str]] = {}
+
+    def expect(self, admitted: Admitted, call: Call) -> Waiter | None:
+        """After :meth:`at_once`: have ``call`` called with what others wait for too; None: wait for :meth:`answer`."""
+        request = admitted.request
+        start, checksums = _beginning(request), wants_checksum(request, None)
+        return self._cache.expect(request.ref, call, start=start, checksums=checksums)
+
+    def arrived(self, admitted: Admitted, arrival: Arrival) -> tuple[Answer, Sequence[Piece]] | None:
+        """What :meth:`expect` was called for: the answer to a GET and its body, if that is here by now.
+
+        Never waits. Raises S3Error.
+        """
+        piece, request, entry = None, admitted.request, arrival.entry
+        if (
+            request.method == "GET"
+            and _cacheable(request, entry)
+            and not (entry.partial and wants_checksum(request, None))
+        ):
+            answer, span = self.judge(request, entry)
+            if span is None:
+                return answer, _NO_BODY
+            piece = self._cache.arrived(arrival, span)
+            if piece is not None:
+                answer.source = piece.source
+                return answer, (piece,)
+        found = self.at_once(admitted)
+        return None if found is None else (found[0].answer, found[1])
 
     def at_once(self, admitted: Admitted) -> tuple[Judged, Sequence[Piece]] | None:
         """What is judged, and its body, if everything that takes is known and in memory on this node.

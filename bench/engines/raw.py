@@ -29,6 +29,8 @@ from bench.operations import List, Operation, OperationFailed, Probe, Read, Writ
 from bench.plan import LoadPlan
 
 BUFFER_BYTES: Final = 256 * 1024
+LONG_BYTES: Final = 128 * 1024  # of a body from where on discarding saves more than one more receive costs
+FIRST_BYTES: Final = 4 * 1024
 _ERROR_BYTES_MAX: Final = 64 * 1024
 _GOOD: Final = {"GET": (200, 206), "HEAD": (200,), "PUT": (200,), "DELETE": (200, 204)}
 
@@ -81,8 +83,8 @@ class RawSession:
     """One connection; see the module. A SplitSession."""
 
     __slots__ = (
-        "_buffer", "_chunks", "_dial", "_early", "_failed", "_flags", "_head", "_heads", "_kept", "_left", "_operation",
-        "_socket", "_view", "first_byte_s",
+        "_buffer", "_chunks", "_dial", "_early", "_failed", "_first_bytes", "_flags", "_head", "_heads", "_kept",
+        "_left", "_operation", "_socket", "_view", "first_byte_s",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +104,7 @@ class RawSession:
         self._failed = False
         self._head: ResponseHead | None = None
         self._left = 0
+        self._first_bytes = BUFFER_BYTES  # how many to receive, and copy, until the head is here
 
     def perform(self, operation: Operation) -> int:
         """See Session."""
@@ -117,6 +120,8 @@ class RawSession:
         self._head = self._kept = self._chunks = None
         self._failed = False
         self._early = b""
+        long = self._flags and isinstance(operation, Read) and operation.length > LONG_BYTES
+        self._first_bytes = FIRST_BYTES if long else BUFFER_BYTES
         head = self._heads.head(operation, time.time())
         try:
             if self._socket is None:
@@ -144,7 +149,7 @@ class RawSession:
     def _take(self, flags: int) -> int | None:
         """Receive once, and see how far the answer is; None: more must come."""
         if self._head is None:
-            got = self._receive(BUFFER_BYTES, flags)
+            got = self._receive(self._first_bytes, flags)
             return None if got < 0 else self._first(got)
         if self._chunks is not None:
             got = self._receive(BUFFER_BYTES, flags)

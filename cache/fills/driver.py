@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Final, TypeVar
 
 from cache.budgets import Budget
@@ -33,7 +33,7 @@ DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
-HEAD_START_S: Final = 0.001  # of the first bytes to who waits for them: a thread would take the interpreter from him
+HEAD_START_S: Final = 0.001  # at most, for the first bytes to be taken: a thread would take the interpreter from him
 
 
 class Fills:
@@ -95,21 +95,22 @@ class Fills:
             self._start_beside(self._copy(ride), f"copy {chunk.id.hex()}", ride)
         return ride
 
-    async def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Entry:
-        """Ask what the key holds; the answer's bytes fill its first chunk. Raises upstream's fault, and BudgetSpent.
+    def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> asyncio.Future[Entry]:
+        """Ask what the key holds; the answer's bytes fill its first chunk. It raises upstream's fault, and BudgetSpent.
 
         See ``Origin.begin``. A caller that is cancelled ends its own wait. A question never waits behind fills: when
         too many are under way it is refused, and may be asked by HEAD.
         """
-        self._expect_room()
-        if self._questions.used >= self._questions.limit:
-            raise BudgetSpent(self._questions.name)
         found: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        for budget in (self._queue, self._questions):
+            if budget.used >= budget.limit:
+                found.set_exception(BudgetSpent(budget.name))
+                return found
         task = self._start(self._begin(ref, chunk_bytes, found, whole=whole), f"begin {ref.bucket}")
         task.add_done_callback(lambda _: _unanswered(found))
         self._hoping.setdefault(ref, [])
         task.add_done_callback(lambda _: self._disappoint(ref))
-        return await found
+        return found
 
     def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
         """Whether the key's first chunk is on its way: by a question, or (if it is ``chunk``) by a fill."""
@@ -308,7 +309,9 @@ class Fills:
         if not ride.fill.written:
             ride.early = work.pieces[0]
             ride.wake()
-            await asyncio.sleep(HEAD_START_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEAD_START_S):
+                    await ride.taken.wait()
         if ride.writer is None:
             await self._on_disk(_make_file, self._store, ride, work.pieces)
         else:

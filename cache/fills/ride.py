@@ -35,6 +35,7 @@ class Ride:
         self.span = span or ByteSpan(0, chunk.length)
         self.fill = Fill(self.span.length)
         self.early: bytes | memoryview = b""  # the first bytes, until they are on file
+        self.taken = asyncio.Event()  # by somebody who waited for them
         self.over = False
         self.writer: ChunkWriter | None = None
         self.sealed: ChunkReader | None = None
@@ -76,7 +77,10 @@ class Ride:
         at = position - self.span.start
         while self.bound <= position and len(self.early) <= at:
             await self._woken()
-        return None if self.bound > position else memoryview(self.early)[at:]
+        if self.bound > position:
+            return None
+        self.taken.set()
+        return memoryview(self.early)[at:]
 
     async def reached(self, position: int) -> int:
         """As :meth:`cache.ports.ChunkReader.reached`."""

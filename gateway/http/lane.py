@@ -21,12 +21,14 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from typing_extensions import override
 
+from cache.crowds import Arrival, Waiter
 from cache.faults import Fault
 from cache.pieces import MemoryPiece, Piece, Source
 from cache.sending import FileSender
 from cache.tally import Count
 from gateway.admission import Admitted, Regular
 from gateway.http.body import Pushed, Sending, send_answer, send_first
+from gateway.http.malformed import Malformed
 from gateway.http.service import Reply, Service
 from gateway.meter.counters import ClientMeter
 from gateway.s3.errors import S3Error
@@ -53,7 +55,7 @@ class Connection(RequestHandler):
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
         self._regulars: tuple[Regular, ...] = ()  # whose heads came here, once that is known
         self._reply: Reply | None = None  # the lane's, while it is on its way
-        self._answering: asyncio.Task[None] | None = None  # the lane's reply, if it has to wait
+        self._answering: asyncio.Task[None] | Waiter | None = None  # the lane's reply, if it has to wait
         self._warming: asyncio.Task[None] | None = None
         self.sender: FileSender | None = None
         self.sending: Sending | None = None
@@ -86,6 +88,9 @@ class Connection(RequestHandler):
         for task in (self._warming, self._answering):
             if task is not None:
                 task.cancel()
+        if isinstance(self._answering, Waiter):
+            self._answering = None
+            self.landed()
         if self._reply is not None:
             self._broke_off(self._reply, exc or ConnectionResetError("the client has gone"))
         super().connection_lost(exc)
@@ -141,7 +146,7 @@ class Connection(RequestHandler):
             return False
         keep = "close" not in admitted.request.headers.get("connection", "").lower()
         if found is None:
-            self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
+            self._wait(sender, admitted, began, keep=keep)
             return True
         judged, pieces = found
         reply = service.reply(admitted, judged.answer, began, keep=keep)
@@ -149,6 +154,35 @@ class Connection(RequestHandler):
             service.keep(*known, judged, reply)
         self._send(sender, reply, pieces)
         return True
+
+    def _wait(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
+        """Answer when that can be done: with the others who ask for the same by a call, else in a task."""
+        reads = self.service.reads
+
+        def called(arrival: Arrival | None) -> None:
+            self._answering = None
+            self.landed()
+            try:
+                found = None if arrival is None else reads.arrived(admitted, arrival)
+            except Exception:  # noqa: BLE001 - the task meets it again, and the client is told
+                found = None
+            if found is None:
+                go_on()
+            else:
+                answer, pieces = found
+                self._send(sender, self.service.reply(admitted, answer, began, keep=keep), pieces)
+
+        def go_on() -> None:
+            self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
+
+        try:
+            self._answering = reads.expect(admitted, called)
+        except Fault:
+            self._answering = None
+        if self._answering is None:
+            go_on()
+        else:
+            self.took_off(self.service.client(admitted))
 
     def _send(self, sender: FileSender, reply: Reply, pieces: Sequence[Piece]) -> None:
         """Send the head and the first piece at once; what the socket does not take, and the rest, on its way."""
@@ -331,30 +365,6 @@ class Connection(RequestHandler):
             return bool(self._owed) and not self._buffer_paused and waited > patience.stall_s
         begun = bool(self._partial) or self._owed != 0
         return waited > (patience.head_s if begun else patience.idle_s)
-
-
-class Malformed(web.StreamResponse):
-    """The answer to bytes that are no HTTP request; it closes the connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(status=400)
-        self._connection = connection
-        self._keep_alive = False
-
-    @override
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Send it."""
-        service, sender = self._connection.service, self._connection.sender
-        error = S3Error("InvalidRequest", "The request is not valid HTTP.")
-        reply = service.refusal(error, time.monotonic(), request=None, admitted=None, keep=False)
-        if sender is None:
-            raise ConnectionResetError("the client has gone")
-        await send_answer(Sending(sender, reply.meter, time.monotonic, reply.head), reply.answer, chunked=False)
-        service.answered(reply)
-
-    @override
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to do."""
 
 
 def _owed_after(owed: int, data: bytes) -> int | None:

@@ -171,7 +171,7 @@ def large(kit):
 
 async def read(kit, chunk, span):
     step = Step(chunk, span)
-    pieces = kit.ways.pieces(step, asyncio.create_task(kit.ways.open(step)), kit.waited)
+    pieces = kit.ways.pieces(step, kit.ways.ask(step), kit.waited)
     return b"".join([content(piece) async for piece in pieces])
 
 

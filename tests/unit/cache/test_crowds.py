@@ -1,0 +1,109 @@
+import asyncio
+import os
+
+import pytest
+
+from cache.crowds import Arrival, Crowd
+from cache.faults import UpstreamRefused
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
+from tests.unit.cache.conftest import CHUNK_BYTES
+
+REF = ObjectRef("b", "k")
+
+ARRIVAL = Arrival(Entry(ObjectVersion("o", "b", "k", '"e"', 5), (), checked_at=0.0, token=0), None)
+
+
+def test_a_crowd_goes_in_the_order_of_its_coming_so_many_at_a_time():
+    crowd, called = Crowd(), []
+    for number in range(10):
+        crowd.join(lambda arrival, number=number: called.append((number, arrival)))
+    assert len(crowd) == 10
+    sizes = []
+    for turn in crowd.turns(4):
+        sizes.append(len(turn))
+        for waiter in turn:
+            waiter.go(ARRIVAL)
+    assert sizes == [4, 4, 2]
+    assert called == [(number, ARRIVAL) for number in range(10)]
+
+
+def test_who_has_left_is_not_called_and_nobody_twice():
+    crowd, called = Crowd(), []
+    waiters = [crowd.join(called.append) for _ in range(3)]
+    waiters[1].cancel()
+    for waiter in (*waiters, *waiters):
+        waiter.go(None)
+    assert called == [None, None]
+
+
+def test_an_empty_crowd_has_no_turns():
+    assert list(Crowd().turns()) == []
+
+
+# --- those who wait for a look-up
+
+
+async def test_the_first_who_expects_an_answer_has_the_question_sent_and_the_next_are_called(kit):
+    version = kit.origin.put("k", 200_000)
+    called = []
+    async with kit.origin.hold():
+        assert kit.cache.expect(REF, called.append, start=0) is None
+        asking = asyncio.create_task(kit.cache.entry(REF, start=0))
+        await asyncio.sleep(0)
+        assert kit.origin.begun == [("k", False)]
+        waiters = [kit.cache.expect(REF, called.append, start=0) for _ in range(40)]
+        waiters[7].cancel()
+        assert not called
+    entry = await asking
+    await kit.settled()
+    assert {arrival.entry for arrival in called} == {entry}
+    assert len(called) == 39
+    pieces = [kit.cache.arrived(arrival, ByteSpan(5, 150_000)) for arrival in called]
+    body = kit.origin.body(version)[5:150_000]
+    assert all(os.pread(piece.reader.fd, piece.length, piece.offset) == body for piece in pieces)
+    assert kit.cache.arrived(called[0], ByteSpan(5, 200_001)) is None
+    assert (kit.origin.begun, kit.origin.heads, kit.origin.calls) == ([("k", False)], [], [])
+    assert kit.cache.expect(REF, called.append, start=0) is None
+    assert len(kit.origin.begun) == 1
+
+
+async def test_a_crowd_is_not_kept_waiting_for_a_chunk_that_is_large_or_slow(kit):
+    for size in (CHUNK_BYTES, 200_000):
+        kit.origin.put(f"k{size}", size)
+        ref, called = ObjectRef("b", f"k{size}"), asyncio.Queue(40)
+        async with kit.origin.pause_at(100_000):
+            for _ in range(41):
+                kit.cache.expect(ref, called.put_nowait, start=0)
+            entry = await kit.cache.entry(ref, start=0)
+            arrivals = [await called.get() for _ in range(40)]
+        assert {(arrival.entry, arrival.chunk) for arrival in arrivals} == {(entry, None)}
+        await kit.settled()
+
+
+async def test_who_is_called_without_an_answer_joins_the_question_that_had_none(kit):
+    called = asyncio.Queue(40)
+
+    def call(arrival):
+        called.put_nowait((arrival, asyncio.create_task(kit.cache.entry(REF, start=0))))
+
+    async with kit.origin.hold():
+        for _ in range(41):
+            kit.cache.expect(REF, call, start=0)
+    for _ in range(40):
+        arrival, asking = await called.get()
+        assert arrival is None
+        with pytest.raises(UpstreamRefused):
+            await asking
+    assert kit.origin.begun == [("k", False)]
+    with pytest.raises(UpstreamRefused):
+        await kit.cache.entry(REF, start=0)
+    assert len(kit.origin.begun) == 2
+
+
+async def test_where_everybody_asks_for_himself_nobody_waits_with_others(kit):
+    kit.origin.put("k", 100)
+    kit.peers.believed = False
+    assert kit.cache.expect(REF, lambda _: None, start=0) is None
+    await kit.cache.entry(REF, start=0)
+    assert kit.origin.begun == []
+    assert len(kit.origin.heads) == 1
