@@ -11,12 +11,14 @@ which the processes of a machine share.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from typing import Final
 
 import msgspec
 
@@ -31,6 +33,8 @@ from bench.plan import LoadPlan
 from bench.recorder import LoadReport, Recorder
 from bench.workloads import WORKLOADS
 from bench.workloads.terms import Choose, Lane, Operations, Terms, nothing
+
+URGENT_NICE: Final = -10
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
@@ -158,6 +162,9 @@ def client_main(document: bytes, pipe: Connection) -> None:
     plan = msgspec.json.decode(document, type=LoadPlan)
     if plan.cpus:
         os.sched_setaffinity(0, plan.cpus)
+    if plan.urgent:
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, URGENT_NICE)
     try:
         client = Client(plan)
     except ValueError as fault:

@@ -84,6 +84,7 @@ class Shape(msgspec.Struct, frozen=True):
 class LoadPlan(msgspec.Struct, frozen=True):
     """A run. ``timeout_s``: how long one operation may stand still. ``cpus``: where clients run; empty: anywhere.
 
+    ``urgent``: the clients go before others on a core that they share, where the system allows it.
     ``seed`` is that of the whole run. A share has the lanes from ``first_lane`` on, of ``lanes`` (0: all are its own).
     """
 
@@ -92,6 +93,7 @@ class LoadPlan(msgspec.Struct, frozen=True):
     timeout_s: float = 60.0
     seed: int = 0
     cpus: tuple[int, ...] = ()
+    urgent: bool = False
     first_lane: int = 0
     lanes: int = 0
 
