@@ -67,19 +67,19 @@ class Cache:
 
     def held(self, plan: Sequence[Step]) -> list[Piece] | None:
         """The whole span as verified pieces in memory on this node, or None. Never waits."""
-        store, pieces = self._ports.store, list[Piece]()
+        ports, pieces = self._ports, list[Piece]()
         for chunk, span in plan:
             if chunk.length <= TAKEN_BYTES_MAX and len(plan) == 1:
-                data = store.take(chunk)
+                data = ports.store.take(chunk)
                 if data is not None:
                     whole = span.stop - span.start == chunk.length
                     pieces.append(MemoryPiece(data if whole else data[span.start : span.stop], Source.LOCAL))
-                    continue
-            reader = store.find_ready(chunk, span)
+                    break
+            reader = ports.store.find_ready(chunk, span)
             if reader is None:
                 return None
             pieces.append(FilePiece(reader, span.start, span.stop - span.start, Source.LOCAL))
-        self._ports.tally.add(Count.CHUNK_HITS_LOCAL, len(pieces))
+        ports.tally.words[Count.CHUNK_HITS_LOCAL] += len(pieces)
         return pieces
 
     def arrived(self, arrival: Arrival, span: ByteSpan) -> FilePiece | None:

@@ -57,6 +57,7 @@ class Lookups:
         self, ports: Ports, ways: Ways, freshness: Freshness, *, chunk_bytes: int, stale_if_error_s: float = 0.0
     ) -> None:
         self._ports = ports
+        self._find, self._monotonic, self._words = ports.catalog.find, ports.clock.monotonic, ports.tally.words
         self._ways = ways
         self._freshness = freshness
         self._chunk_bytes = chunk_bytes
@@ -68,16 +69,16 @@ class Lookups:
 
     def known(self, ref: ObjectRef) -> Entry | None:
         """What the catalog says and freshness lets count; None: upstream has to be asked."""
-        ports = self._ports
-        entry = ports.catalog.find(ref)
+        entry = self._find(ref)
         if entry is None or not self._counts(ref, entry):
             return None
-        ports.tally.add(Count.CATALOG_HITS)
+        self._words[Count.CATALOG_HITS] += 1
         return entry
 
     def _counts(self, ref: ObjectRef, entry: Entry) -> bool:
-        now = self._ports.clock.monotonic()
-        return self._freshness.judge(ref, entry, now=now, trusted=self._trusted()) is Verdict.FRESH
+        peers = self._ports.peers
+        trusted = peers is None or peers.trusted()
+        return self._freshness.judge(ref, entry, now=self._monotonic(), trusted=trusted) is Verdict.FRESH
 
     async def entry(self, ref: ObjectRef, *, start: int | None, checksums: bool) -> Entry:
         """What the key holds, asking upstream if need be. Raises upstream's fault, BudgetSpent.

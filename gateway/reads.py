@@ -106,7 +106,10 @@ class Reads:
 
     def again(self, judged: Judged) -> Sequence[Piece] | None:
         """The body that :meth:`at_once` would find for what was judged before; None: it has to be judged again."""
-        return self._pieces(judged) if self._cache.known(judged.ref) is judged.entry else None
+        cache = self._cache
+        if cache.known(judged.ref) is not judged.entry:
+            return None
+        return cache.held(judged.plan) if judged.plan else self._pieces(judged)
 
     def _pieces(self, judged: Judged) -> Sequence[Piece] | None:
         if judged.stages:

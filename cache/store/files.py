@@ -98,8 +98,8 @@ class FileStore:
 
     def find_ready(self, chunk: Chunk, span: ByteSpan) -> StoredChunk | None:
         """The chunk, if it is kept open and ``span`` of it may be sent at once: then it was read. Opens nothing."""
-        reader = self._kept(chunk)
-        if reader is None or not reader.ready(span.start, span.stop):
+        reader = self._readers.find(chunk.id)
+        if reader is None or not self._is(reader, chunk) or not reader.ready(span.start, span.stop):
             return None
         self._touches.touch(reader.slot)
         return reader
@@ -109,18 +109,16 @@ class FileStore:
 
         Valid until the next ``take``. Only for the loop's thread.
         """
-        reader = self._kept(chunk)
-        data = None if reader is None else reader.taken()
-        if reader is None or data is None:
-            return None
-        self._touches.touch(reader.slot)
+        reader = self._readers.find(chunk.id)
+        data = reader.taken() if reader is not None and self._is(reader, chunk) else None
+        if reader is not None and data is not None:
+            self._touches.touch(reader.slot)
         return data
 
-    def _kept(self, chunk: Chunk) -> StoredChunk | None:
-        reader = self._readers.find(chunk.id)
-        if reader is None or (reader.chunk is not chunk and reader.chunk != chunk):
-            return None
-        return None if self._health.doubted and not self._health.usable(self._now()) else reader
+    def _is(self, reader: StoredChunk, chunk: Chunk) -> bool:
+        """Whether the reader is of that very chunk, and its disk may be asked."""
+        same = reader.chunk is chunk or reader.chunk == chunk
+        return same and not (self._health.doubted and not self._health.usable(self._now()))
 
     def create(self, chunk: Chunk) -> FileWriter:
         """Begin a chunk file. Raises DiskFull (the quota too), DiskFailed. Blocks."""
