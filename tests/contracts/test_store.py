@@ -15,7 +15,7 @@ from cache.faults import OwnFault
 from cache.ports import ChunkReader, Store
 from cache.store.files import FileStore
 from cache.tally import Tally
-from cache.versions import ByteSpan, ObjectVersion
+from cache.versions import ObjectVersion
 from tests.doubles.memory_store import MemoryStore
 
 STORES: dict[str, Callable[[Path], Store]] = {
@@ -61,13 +61,13 @@ async def test_what_was_sealed_is_found(store: Store) -> None:
     assert found.length == sealed.length == len(BODY)
     assert await read(found) == await read(sealed) == BODY
     assert await read(found, 12_345) == BODY[12_345:]
-    assert found.ready(ByteSpan(0, len(BODY)))
+    assert found.ready(0, len(BODY))
     for unit in range(unit_count(len(BODY))):
         assert found.unit_hash(unit) == xxh3_64_intdigest(BODY[unit * UNIT_BYTES : (unit + 1) * UNIT_BYTES])
 
 
 def test_a_chunk_just_sealed_is_ready(store: Store) -> None:
-    assert fill(store, chunk_of()).ready(ByteSpan(0, len(BODY)))
+    assert fill(store, chunk_of()).ready(0, len(BODY))
 
 
 def test_a_small_chunk_is_taken_whole(store: Store) -> None:
