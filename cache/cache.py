@@ -85,7 +85,7 @@ class Cache:
     def arrived(self, arrival: Arrival, span: ByteSpan) -> FilePiece | None:
         """The whole span, if it has come with the answer; it is to be sent at once."""
         chunk = arrival.chunk
-        if chunk is None or span.stop > chunk.length:
+        if chunk is None or span.stop > chunk.length or not chunk.reader.ready(span.start, span.stop):
             return None
         self._ports.tally.add(Count.CHUNK_COALESCED)
         return FilePiece(chunk.reader, span.start, span.length, chunk.source)

@@ -97,11 +97,13 @@ class Lookups:
         None: nobody asks. Then the question begins now, if there is one that others may share; :meth:`entry` joins it.
         Whoever is called may find that he has to wait once more.
         """
+        if not self._shares(ref):
+            return None
         place = (ref, self._ports.catalog.token(ref), False)
         asking = self._asking.get(place)
         if asking is not None and not asking.done():
             return self._crowds.setdefault(place, Crowd()).join(call)
-        if asking is None and self._shares(ref):
+        if asking is None:
             entry = self._ports.catalog.find(ref)
             if entry is None or not self._counts(ref, entry):
                 self._start(place, self._beginning(ref, start=start, checksums=checksums))
@@ -164,10 +166,14 @@ class Lookups:
 
         Those who come meanwhile have no part in that answer, unless it is a refusal of a moment ago.
         """
-        if entry is not None and self._counts(place[0], entry):
+        ref, token, _ = place
+        if entry is not None and token == self._ports.catalog.token(ref) and self._counts(ref, entry):
             del self._asking[place]
-            chunk = await self._arrived(place[0], entry) if len(crowd) > TURN else None
-            await _call(crowd, Arrival(entry, chunk), TURN)
+            chunk = None
+            try:
+                chunk = await self._arrived(ref, entry) if len(crowd) > TURN else None
+            finally:  # whatever became of the bytes, nobody is left waiting
+                await _call(crowd, Arrival(entry, chunk), TURN)
             return
         try:
             await _call(crowd, None, len(crowd))

@@ -74,6 +74,7 @@ class Admission:
         self._required = required
         self._target = target
         self._regulars: dict[bytes, Regular] = {}  # by what their heads have in common
+        self.generation = 0  # rises when the regulars are forgotten: whatever is kept for them may go too
 
     def admit(self, request: S3Request, now: float) -> Admitted:
         """Admit the request at wall-clock time ``now`` (seconds since the epoch). Raises S3Error, Denied among them."""
@@ -91,15 +92,17 @@ class Admission:
             raise S3Error("InvalidAccessKeyId")
         return auth, identity
 
-    def regular(self, head: bytes, admitted: Admitted, domains: tuple[str, ...]) -> Regular | None:
+    def regular(self, head: bytes, admitted: Admitted, domains: tuple[str, ...], now: float) -> Regular | None:
         """What lets the same client in faster next time, after its ``head`` was admitted; None: nothing does."""
         habit = habit_of(head, admitted.request, admitted.auth, domains)
-        if habit is None:
+        shown = None if habit is None else habit.recognise(head)
+        if habit is None or shown is None or not habit.sealed(shown, now):  # signed in another spelling than sent
             return None
         known = self._regulars.get(habit.constant)
         if known is None:
             if len(self._regulars) >= REGULARS_MAX:
                 self._regulars.clear()
+                self.generation += 1
             known = self._regulars[habit.constant] = Regular(habit, admitted.identity, {})
         return known
 

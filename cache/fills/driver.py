@@ -102,11 +102,12 @@ class Fills:
         too many are under way it is refused, and may be asked by HEAD.
         """
         found: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        for budget in (self._queue, self._questions):
-            if budget.used >= budget.limit:
-                found.set_exception(BudgetSpent(budget.name))
-                return found
+        full = self._queue if self._queue.used >= self._queue.limit else self._questions
+        if full is self._queue or not self._questions.take():
+            found.set_exception(BudgetSpent(full.name))
+            return found
         task = self._start(self._begin(ref, chunk_bytes, found, whole=whole), f"begin {ref.bucket}")
+        task.add_done_callback(lambda _: self._questions.give())
         task.add_done_callback(lambda _: _unanswered(found))
         self._hoping.setdefault(ref, [])
         task.add_done_callback(lambda _: self._disappoint(ref))
@@ -189,7 +190,6 @@ class Fills:
 
     async def _begin(self, ref: ObjectRef, chunk_bytes: int, found: asyncio.Future[Entry], *, whole: bool) -> None:
         """A question whose answer becomes a fill, unless the chunk is here, or on its way, by now."""
-        self._questions.take()
         try:
             async with self._origin.begin(ref, chunk_bytes, whole=whole) as beginning:
                 ride = self._ride_for(ref, beginning.entry.version, chunk_bytes)
@@ -202,8 +202,6 @@ class Fills:
         except Fault as fault:
             if not found.done():
                 found.set_exception(fault)
-        finally:
-            self._questions.give()
 
     def _launch(self, ride: Ride) -> None:
         self._start(self._run(ride), f"fill {ride.chunk.id.hex()}").add_done_callback(lambda _: self._gone(ride))

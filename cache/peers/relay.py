@@ -111,7 +111,7 @@ class Relay:
         if link is None:
             return
         if self._unit > self._span.start // UNIT_BYTES:
-            self._report(None)
+            self._report(self._lie)
         if self._complete:
             self._pool.give(self._owner, link)
         else:

@@ -238,7 +238,6 @@ class PeerServer:
             if not reader.ready(start, stop):
                 stop = await self._units_bound(link, reader, start, stop)
             await self._send_run(link, reader, ByteSpan(start, stop))
-            self._tally.add(Count.PEER_BYTES_OUT, stop - start)
             start = stop
 
     async def _send_run(self, link: Link, reader: ChunkReader, ready: ByteSpan) -> None:
@@ -255,6 +254,7 @@ class PeerServer:
                 link.abort()
                 raise
             await link.send_run(run, reader.fd, ByteSpan(start, stop))
+            self._tally.add(Count.PEER_BYTES_OUT, stop - start)
             run, start = None, stop
 
     async def _units_bound(self, link: Link, reader: ChunkReader, start: int, stop: int) -> int:

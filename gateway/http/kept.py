@@ -37,6 +37,7 @@ class KeptReplies:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[Regular, tuple[bytes, bytes]], Kept] = {}
+        self._generation = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -45,13 +46,12 @@ class KeptReplies:
         """The reply that is kept for what ``regular`` has shown."""
         return self._kept.get((regular, regular.habit.asked(shown)))
 
-    def keep(self, regular: Regular, shown: Shown, kept: Kept) -> None:
-        """Keep a reply, in place of an older one to the same."""
+    def keep(self, regular: Regular, shown: Shown, kept: Kept, generation: int) -> None:
+        """Keep a reply, in place of an older one to the same. ``generation``: of the regulars; others' replies go."""
+        if generation != self._generation:
+            self._kept.clear()
+            self._generation = generation
         if len(kept.judged.plan) <= KEPT_STEPS_MAX:
             if len(self._kept) >= KEPT_MAX:
                 del self._kept[next(iter(self._kept))]
             self._kept[regular, regular.habit.asked(shown)] = kept
-
-    def clear(self) -> None:
-        """Keep none of them."""
-        self._kept.clear()

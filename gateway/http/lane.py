@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from cache.crowds import Arrival, Waiter
 from cache.faults import Fault
-from cache.pieces import MemoryPiece, Piece, Source
+from cache.pieces import Cause, MemoryPiece, Piece, Source
 from cache.sending import FileSender
 from cache.tally import Count
 from gateway.admission import Admitted, Regular
@@ -170,6 +170,8 @@ class Connection(RequestHandler):
                 go_on()
             else:
                 answer, pieces = found
+                if answer.source is Source.UPSTREAM:
+                    self.service.client(admitted).waited(Cause.UPSTREAM, time.monotonic() - began)
                 self._send(sender, self.service.reply(admitted, answer, began, keep=keep), pieces)
 
         def go_on() -> None:
@@ -248,8 +250,8 @@ class Connection(RequestHandler):
             return None
         admitted = admission.admit(request_of(*read, domains), now)
         if known is None and admitted.operation.route == "read":
-            regular = admission.regular(head, admitted, domains)
-            if regular is not None:
+            regular = admission.regular(head, admitted, domains, now)
+            if regular is not None and regular not in self._regulars:
                 self._regulars = (regular, *self._regulars[: HABITS_MAX - 1])
         return admitted
 

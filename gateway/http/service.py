@@ -129,7 +129,8 @@ class Service:
         """Keep the reply, which leaves its connection open, for when the regular asks for the same again."""
         if reply.request is not None:
             frame = frame_of(judged.answer, close=False, chunked=False)
-            self.kept.keep(regular, shown, Kept(judged, frame, reply.meter, reply.operation, reply.request))
+            kept = Kept(judged, frame, reply.meter, reply.operation, reply.request)
+            self.kept.keep(regular, shown, kept, self.admission.generation)
 
     def again(self, regular: Regular, shown: Shown, began: float, now: float) -> tuple[Reply, Sequence[Piece]] | None:
         """The reply that was kept for this, opened anew, and its body; None: it has to be judged.

@@ -20,6 +20,7 @@ from gateway.s3.canonical import CANONICAL_PATH, canonical_request, parse_amz_da
 from gateway.s3.requests import HEAD_BYTES_MAX, S3Request, request_of
 from gateway.s3.sigv4 import SIGNATURE_CHARACTERS, SIGNATURE_MARK, SKEW_MAX_S, Authenticated, signed_names
 
+HABIT_BYTES_MAX: Final = 4096  # of a head: whoever sends longer ones costs memory, and gains little
 _GAP: Final = "\0"
 _HTTP: Final = b" HTTP/1.1\r\n"
 _ASKED: Final = re.compile(rf"(GET|HEAD) (/{CANONICAL_PATH})".encode())
@@ -145,7 +146,8 @@ class Habit:
 
 def habit_of(head: bytes, request: S3Request, auth: Authenticated | None, domains: tuple[str, ...]) -> Habit | None:
     """The habit that the head shows, if it is one at all: signed by its headers if it must be, without a query."""
-    if request.query or (auth is not None and _AUTHORIZATION not in request.headers):
+    signed = auth is None or _AUTHORIZATION in request.headers
+    if request.query or not signed or len(head) > HABIT_BYTES_MAX:
         return None
     try:
         return Habit(head, request, auth, domains)

@@ -107,3 +107,24 @@ async def test_where_everybody_asks_for_himself_nobody_waits_with_others(kit):
     await kit.cache.entry(REF, start=0)
     assert kit.origin.begun == []
     assert len(kit.origin.heads) == 1
+
+
+async def test_nobody_joins_a_question_while_a_write_may_have_been_missed(kit):
+    kit.origin.put("k", 100)
+    async with kit.origin.hold():
+        kit.cache.expect(REF, lambda _: None, start=0)
+        kit.peers.believed = False
+        assert kit.cache.expect(REF, lambda _: None, start=0) is None
+
+
+async def test_an_answer_from_before_a_write_is_not_handed_out_after_it(kit):
+    kit.origin.put("k", 100)
+    called = []
+    async with kit.origin.hold():
+        kit.cache.expect(REF, called.append, start=0)
+        for _ in range(3):
+            kit.cache.expect(REF, called.append, start=0)
+        kit.catalog.invalidate([REF])
+    await kit.settled()
+    await asyncio.sleep(0)
+    assert called == [None] * 3

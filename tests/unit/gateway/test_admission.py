@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -134,7 +135,7 @@ def admitted_again(door: Admission, regular: Regular, head: bytes) -> Admitted |
 def test_a_regular_client_gets_the_same_word_by_the_short_way():
     first = asked("GET", "/data1/public/k", key="READERKEY")
     door = admission()
-    regular = door.regular(head_of(first), door.admit(first, NOW), ())
+    regular = door.regular(head_of(first), door.admit(first, NOW), (), NOW)
     assert regular is not None
     for method, target in (("GET", "/data2/public/other"), ("HEAD", "/data1/public/k")):
         other = asked(method, target, key="READERKEY")
@@ -144,7 +145,7 @@ def test_a_regular_client_gets_the_same_word_by_the_short_way():
 def test_a_regular_client_may_not_do_more_than_others():
     first = asked("GET", "/data1/public/k", key="READERKEY")
     door = admission()
-    regular = door.regular(head_of(first), door.admit(first, NOW), ())
+    regular = door.regular(head_of(first), door.admit(first, NOW), (), NOW)
     assert regular is not None
     for target in ("/data1/private/k", "/other/public/k", "/data1/"):
         assert admitted_again(door, regular, head_of(asked("GET", target, key="READERKEY"))) is None
@@ -154,15 +155,22 @@ def test_a_regular_client_may_not_do_more_than_others():
 def test_a_client_is_the_same_regular_on_every_connection():
     door = admission()
     first, other = asked("GET", "/data1/public/k", key="READERKEY"), asked("GET", "/data2/public/k", key="READERKEY")
-    regular = door.regular(head_of(first), door.admit(first, NOW), ())
-    assert regular is door.regular(head_of(other), door.admit(other, NOW), ()) is not None
+    regular = door.regular(head_of(first), door.admit(first, NOW), (), NOW)
+    assert regular is door.regular(head_of(other), door.admit(other, NOW), (), NOW) is not None
     stranger = asked("GET", "/data1/public/k")
-    assert door.regular(head_of(stranger), door.admit(stranger, NOW), ()) is not regular
+    assert door.regular(head_of(stranger), door.admit(stranger, NOW), (), NOW) is not regular
+
+
+def test_who_is_signed_in_another_spelling_than_sent_is_no_regular():
+    door = admission()
+    request = asked("GET", "/data1/public/a%3Db", key="READERKEY")
+    sent = replace(request, raw_path=b"/data1/public/a%3db")
+    assert door.regular(head_of(sent), door.admit(sent, NOW), (), NOW) is None
 
 
 def test_without_authentication_everybody_is_regular():
     door = admission(required=False)
     request, other = asked("GET", "/data/k"), asked("GET", "/data/other")
-    regular = door.regular(head_of(request), door.admit(request, NOW), ())
+    regular = door.regular(head_of(request), door.admit(request, NOW), (), NOW)
     assert regular is not None
     assert admitted_again(door, regular, head_of(other)) == door.admit(other, NOW)

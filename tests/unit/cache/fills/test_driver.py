@@ -55,6 +55,21 @@ async def test_100_riders_cost_one_fetch(bench):
     assert store.find(chunk) is not None
 
 
+async def test_questions_of_one_turn_are_bounded_as_others_are(bench):
+    origin, _, _, fills = bench
+    limit = fills._questions.limit
+    names = [f"k{number}" for number in range(limit + 7)]
+    for name in names:
+        origin.put(name, 10)
+    async with origin.hold():
+        asked = [fills.begin(ObjectRef("b", name), MIB, whole=False) for name in names]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(answer, BudgetSpent) for answer in answers) == 7
+    await fills.settled()
+    await asyncio.sleep(0)
+    assert fills._questions.used == 0
+
+
 async def test_riders_read_before_the_chunk_is_whole(bench):
     origin, store, _, fills = bench
     chunk = Chunk(origin.put("k", 4 * MIB), 4 * MIB, 0)

@@ -128,6 +128,13 @@ def test_no_habit_of_a_query_and_of_odd_spaces(head: bytes) -> None:
     assert habit is None or short(habit, head) == let_in
 
 
+def test_no_habit_of_a_long_head() -> None:
+    head = head_of(x_amz_meta_long="x" * 5000)
+    let_in = whole(head)
+    assert let_in is not None
+    assert habit_of(head, *let_in, DOMAINS) is None
+
+
 def test_no_habit_of_a_presigned_url() -> None:
     url = presign("GET", "http://h:9000/bucket/key", ALICE, region="eu-1", now=NOW, expires_s=60)
     head = f"GET {url.removeprefix('http://h:9000')} HTTP/1.1\r\nHost: h:9000\r\n\r\n".encode()
