@@ -33,9 +33,10 @@ class Kept:
 
 
 class KeptReplies:
-    """The replies that a worker keeps; of too many, the oldest goes."""
+    """The replies that a worker keeps, at most ``limit``; of too many, the oldest goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = KEPT_MAX) -> None:
+        self._limit = limit
         self._kept: dict[tuple[Regular, tuple[bytes, bytes]], Kept] = {}
         self._generation = 0
 
@@ -52,6 +53,6 @@ class KeptReplies:
             self._kept.clear()
             self._generation = generation
         if len(kept.judged.plan) <= KEPT_STEPS_MAX:
-            if len(self._kept) >= KEPT_MAX:
+            if len(self._kept) >= self._limit:
                 del self._kept[next(iter(self._kept))]
             self._kept[regular, regular.habit.asked(shown)] = kept

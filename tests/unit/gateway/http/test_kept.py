@@ -8,7 +8,6 @@ import pytest
 
 from cache.versions import Entry, ObjectRef, ObjectVersion
 from gateway.admission import ANYBODY, Regular
-from gateway.http import kept as module
 from gateway.http.heads import frame_of
 from gateway.http.kept import KEPT_STEPS_MAX, Kept, KeptReplies
 from gateway.meter.counters import WorkerMeter
@@ -52,9 +51,8 @@ def test_a_reply_is_found_by_whom_what_and_which_bytes(regular: Regular) -> None
     assert replies.find(Regular(regular.habit, ANYBODY, {}), shown(regular)) is None
 
 
-def test_the_oldest_goes_and_long_plans_are_not_kept(regular: Regular, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT_MAX", 3)
-    replies = KeptReplies()
+def test_the_oldest_goes_and_long_plans_are_not_kept(regular: Regular) -> None:
+    replies = KeptReplies(3)
     for number in range(5):
         replies.keep(regular, shown(regular, b"k%d" % number), reply(), 0)
     assert len(replies) == 3
