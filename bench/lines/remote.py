@@ -95,13 +95,14 @@ def _start(stage: Stage, stack: ExitStack) -> _Pair:
         serve_shaped(stage.root / "shaped-remote", first_byte_s=0, rate=0, cpus=stage.client_cpus)
     )
     members = (Member("near", free_port(), 1.0), Member("far", free_port(), _ALL))
-    secret, quota = secrets.token_urlsafe(32), str(stage.scaled(DISK_BYTES, least=64 * 1024 * 1024))
+    secret, disk = secrets.token_urlsafe(32), stage.scaled(DISK_BYTES, least=64 * 1024 * 1024)
+    room = 2 * stage.rounds * stage.scaled(LARGE_OBJECTS, least=4) * LARGE_BYTES  # or else later rounds read no hits
     admin_port = free_port()
     near, far = (
         stack.enter_context(
-            stage.gateway(upstream.endpoint, name, Place(name, members, secret, admin_port=port, quota=quota))
+            stage.gateway(upstream.endpoint, name, Place(name, members, secret, admin_port=port, quota=str(quota)))
         )
-        for name, port in (("near", admin_port), ("far", free_port()))
+        for name, port, quota in (("near", admin_port, disk), ("far", free_port(), disk + room))
     )
     return _Pair(near, far, f"http://127.0.0.1:{admin_port}/status")
 
