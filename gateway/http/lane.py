@@ -2,9 +2,10 @@
 
 A :class:`Connection` is aiohttp's request handler with one door before it. At the head of an idle connection it looks
 at a complete, body-less GET or HEAD. If the request verifies, is authorised and a cacheable read, the answer leaves
-from here: at once if it is wholly in memory on this node, else from a task that waits. All else, and every refusal,
-goes to aiohttp's parser, the very same bytes, and :mod:`gateway.http.app` answers. The rules are the same functions on
-both ways; a client that repeats itself is known by its habit (``gateway/s3/habits.py``) and judged by what differs.
+from here: at once if it is wholly in memory on this node; else when those who wait for the same are called
+(``cache/crowds.py``), or from a task. All else, and every refusal, goes to aiohttp's parser, the very same bytes, and
+:mod:`gateway.http.app` answers. The rules are the same functions on both ways; a client that comes again is known by
+its habit (``gateway/s3/habits.py``), and what it asks for again by the reply that was kept (``gateway/http/kept.py``).
 Heads are put together here, so a head that trickles in is seen (and timed out) here. The lane is taken only when it is
 certain that aiohttp's parser holds nothing: bodies of known length are counted, and a body of unknown length closes the
 lane for the rest of the connection.
