@@ -29,6 +29,7 @@ from cache.ways import Opened, Ports, Waited, Ways
 HELD_CHUNKS_MAX: Final = 64
 TAKEN_BYTES_MAX: Final = 64 * 1024
 AHEAD_CHUNKS_MAX: Final = 64
+SAID_MAX: Final = 1024
 
 _UnderWay = deque[tuple[Step, asyncio.Future[Opened]]]
 
@@ -52,6 +53,7 @@ class Cache:
         self._chunk_bytes = chunk_bytes
         self._readahead_chunks = readahead_chunks
         self._ahead = Budget("readahead_chunks", AHEAD_CHUNKS_MAX)
+        self._said: dict[ObjectVersion, None] = {}  # versions that all nodes were told are outdated
         self._staging = Staging(ways, chunk_bytes)
         self.stage = self._staging.begin
 
@@ -133,11 +135,16 @@ class Cache:
     async def _outdated(self, version: ObjectVersion) -> None:
         """Upstream holds another version, by a write past the cluster: whoever knows this one, on any node, asks anew.
 
-        The first read that notices says so; once nothing here names the version, it has been said.
+        The first read that notices says so; once it was said and nothing here names the version, others need not. (That
+        nothing names it is not enough: this node may have distrusted all it knew, and others not.)
         """
         refs = [ObjectRef(version.bucket, version.key), ObjectRef(version.bucket, version.key, version.version_id)]
         entries = [self._ports.catalog.find(ref) for ref in refs]
-        if any(entry is not None and entry.version == version for entry in entries):
+        named = any(entry is not None and entry.version == version for entry in entries)
+        if named or version not in self._said:
+            if len(self._said) >= SAID_MAX:
+                del self._said[next(iter(self._said))]
+            self._said[version] = None
             await self.invalidate(refs[:1])
 
     async def invalidate(self, refs: Sequence[ObjectRef]) -> None:

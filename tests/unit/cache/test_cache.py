@@ -70,3 +70,14 @@ async def test_a_write_past_the_cluster_is_told_to_every_node_once(kit):
     with pytest.raises(VersionChanged):
         await kit.read(old, ByteSpan(0, 10))
     assert kit.cache.known(REF) is not None
+
+
+async def test_a_node_that_distrusted_what_it_knew_tells_the_others_all_the_same(kit):
+    old = kit.origin.put("k", 2 * CHUNK_BYTES, '"v1"')
+    await kit.cache.entry(REF)
+    kit.catalog.invalidate([REF])
+    kit.origin.put("k", 2 * CHUNK_BYTES, '"v2"')
+    for _ in range(3):
+        with pytest.raises(VersionChanged):
+            await kit.read(old, ByteSpan(0, 10))
+    assert kit.peers.told == [REF]
