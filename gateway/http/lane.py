@@ -165,7 +165,10 @@ class Connection(RequestHandler):
             self.landed()
             try:
                 found = None if arrival is None else reads.arrived(admitted, arrival)
-            except Exception:  # noqa: BLE001 - the task meets it again, and the client is told
+            except (S3Error, Fault):
+                found = None  # the task meets it again, and the client is told
+            except Exception as error:  # noqa: BLE001 - as above, but perhaps the task does not
+                self.service.fault_of_ours(error)
                 found = None
             if found is None:
                 go_on()
