@@ -67,7 +67,7 @@ class Freshness:
 
     def judge(self, ref: ObjectRef, entry: Entry, *, now: float, trusted: bool) -> Verdict:
         """Whether ``entry`` may be served at monotonic time ``now``; ``trusted``: every member's lease holds."""
-        rule = self.rule_for(ref) if self._rules else self._default
+        rule = self.rule_for(ref)
         age = now - entry.checked_at
         young = age < rule.age_max_s and (age >= 0 or rule.mode == "immutable")
         return Verdict.FRESH if trusted and young else Verdict.STALE

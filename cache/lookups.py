@@ -76,9 +76,7 @@ class Lookups:
         return entry
 
     def _counts(self, ref: ObjectRef, entry: Entry) -> bool:
-        peers = self._ports.peers
-        trusted = peers is None or peers.trusted()
-        return self._freshness.judge(ref, entry, now=self._monotonic(), trusted=trusted) is Verdict.FRESH
+        return self._freshness.judge(ref, entry, now=self._monotonic(), trusted=self._trusted()) is Verdict.FRESH
 
     async def entry(self, ref: ObjectRef, *, start: int | None, checksums: bool) -> Entry:
         """What the key holds, asking upstream if need be. Raises upstream's fault, BudgetSpent.

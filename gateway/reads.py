@@ -70,12 +70,8 @@ class Reads:
 
         Never waits. Raises S3Error.
         """
-        piece, request, entry = None, admitted.request, arrival.entry
-        if (
-            request.method == "GET"
-            and _cacheable(request, entry)
-            and not (entry.partial and wants_checksum(request, None))
-        ):
+        request, entry = admitted.request, arrival.entry
+        if request.method == "GET" and _suffices(request, entry):
             answer, span = self.judge(request, entry)
             if span is None:
                 return answer, _NO_BODY
@@ -93,23 +89,19 @@ class Reads:
         """
         request = admitted.request
         entry = self._cache.known(request.ref) if admitted.operation.route == "read" else None
-        if entry is None or not _cacheable(request, entry) or (entry.partial and wants_checksum(request, None)):
+        if entry is None or not _suffices(request, entry):
             return None
         answer, span = self.judge(request, entry)
-        body, stages = request.method == "GET" and span is not None, span is not None and _stages(request)
-        plan = self._cache.plan(entry.version, span) if body and span is not None else ()
+        plan = self._cache.plan(entry.version, span) if span is not None and request.method == "GET" else ()
         if plan is None:
             return None
-        judged = Judged(request.ref, entry, answer, plan, stages=stages)
+        judged = Judged(request.ref, entry, answer, plan, stages=span is not None and _stages(request))
         pieces = self._pieces(judged)
         return None if pieces is None else (judged, pieces)
 
     def again(self, judged: Judged) -> Sequence[Piece] | None:
         """The body that :meth:`at_once` would find for what was judged before; None: it has to be judged again."""
-        cache = self._cache
-        if cache.known(judged.ref) is not judged.entry:
-            return None
-        return cache.held(judged.plan) if judged.plan else self._pieces(judged)
+        return self._pieces(judged) if self._cache.known(judged.ref) is judged.entry else None
 
     def _pieces(self, judged: Judged) -> Sequence[Piece] | None:
         if judged.stages:
@@ -193,6 +185,11 @@ async def _body(first: Piece, rest: AsyncGenerator[Piece, None]) -> AsyncGenerat
 def _cacheable(request: S3Request, entry: Entry) -> bool:
     """Whether an ETag pins the version. A part by number needs upstream's knowledge of the parts."""
     return bool(entry.version.etag) and "partNumber" not in request.query
+
+
+def _suffices(request: S3Request, entry: Entry) -> bool:
+    """Whether the entry says all that an answer needs."""
+    return _cacheable(request, entry) and not (entry.partial and wants_checksum(request, None))
 
 
 def _stages(request: S3Request) -> bool:

@@ -77,10 +77,9 @@ class LmdbCatalog:
 
     def find(self, ref: ObjectRef) -> Entry | None:
         """The entry, unless there is none or an invalidation came after it was asked for."""
-        known = self._known.get(ref) or self._ask(ref)
-        slot = known.slot
-        entry = known.entry if known.change == self._changes[slot] else self._row(known, ref)
-        return entry if entry is not None and entry.token == self._words[slot] else None
+        known = self._ask(ref)
+        entry = self._row(known, ref)
+        return entry if entry is not None and entry.token == self._words[known.slot] else None
 
     def recall(self, ref: ObjectRef) -> ObjectVersion | None:
         """The version in the key's row, whether it still counts or not."""
