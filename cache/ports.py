@@ -25,7 +25,7 @@ class Beginning:
     """
 
     entry: Entry
-    body: AsyncIterator[bytes]
+    body: AsyncIterator[bytes | memoryview]
 
 
 class Origin(Protocol):
@@ -38,7 +38,9 @@ class Origin(Protocol):
         """
         ...
 
-    def fetch(self, version: ObjectVersion, span: ByteSpan) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def fetch(
+        self, version: ObjectVersion, span: ByteSpan
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes | memoryview]]:
         """One ranged GET with ``If-Match``. The iterator yields exactly ``span.length`` bytes, then ends.
 
         A body that is short, long, of another range or version raises instead of ending: VersionChanged,

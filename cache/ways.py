@@ -27,14 +27,16 @@ from cache.views import Owner
 
 WAYS_LEFT_AFTER_THE_FIRST: Final = 2
 PIECE_BYTES: Final = 1024 * 1024
-Fetch = Callable[[ByteSpan], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+Fetch = Callable[[ByteSpan], AbstractAsyncContextManager[AsyncIterator[bytes | memoryview]]]
 Waited = Callable[[Cause, float], None]
 CAUSE_OF: Final = {Source.LOCAL: Cause.DISK, Source.PEER: Cause.PEER, Source.UPSTREAM: Cause.UPSTREAM}
 _T = TypeVar("_T")
 
 
 class Riding(ChunkReader, Protocol):
-    """A fill that one may wait for."""
+    """A fill that one may wait for. ``taken``: who got early bytes is done with them, and the file can be made."""
+
+    taken: asyncio.Event
 
     async def opened(self) -> None:
         """Wait until there is a file to read from."""
@@ -64,8 +66,8 @@ class Filling(Protocol):
         """Ask upstream what the key holds, and fill its first chunk from the answer."""
         ...
 
-    def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
-        """Whether the key's first chunk is on its way, asked for or (if it is ``chunk``) being filled."""
+    def coming(self, ref: ObjectRef | None, chunk: Chunk | None) -> bool:
+        """Whether the key's first chunk is on its way, or this one: asked for, or being filled."""
         ...
 
 
@@ -116,9 +118,11 @@ class Ways:
         way = Way.FILL if peers is None else judge_way(owner, self._me)
         opened = asyncio.get_running_loop().create_future()
         try:
-            if (reader := self._stored(step.chunk, Count.CHUNK_HITS_LOCAL)) is not None:
+            filled_here = way is Way.FILL or peers is None
+            coming = filled_here and self._ports.fills.coming(None, step.chunk)
+            if not coming and (reader := self._stored(step.chunk, Count.CHUNK_HITS_LOCAL)) is not None:
                 opened.set_result(Opened(Source.LOCAL, reader))
-            elif way is Way.FILL or peers is None:
+            elif filled_here or peers is None:
                 riding = self._riding(step.chunk, step.span)
                 opened.set_result(Opened(Source.UPSTREAM, riding, riding))
             else:
@@ -206,6 +210,7 @@ class Ways:
                 start = step.span.start
                 if opened.riding is not None and (early := await self._early(opened.riding, step.span, waited)):
                     yield MemoryPiece(early, opened.source)
+                    opened.riding.taken.set()
                     start += len(early)
                 file = self._from_file(opened.reader, start, step.span.stop, opened.source, waited)
                 async with aclosing(file) as pieces:

@@ -4,33 +4,29 @@ An :class:`Exchange` is an answer as it arrives. Its body counts as whole only w
 length, ended by the close of the connection, is refused at the first read. Left before its end, it closes its
 connection, so that none goes back to the pool with bytes in flight. :func:`judge_answer` and :func:`exactly` hold a
 ranged answer against what was asked (status, Content-Range, length, ETag, checksum): the last piece comes out only when
-all of it is right. Here aiohttp's exceptions become faults. Who sends, signs and repeats: :mod:`gateway.upstream`.
-RFC 9110 (ranges, conditions), RFC 9112 (framing).
+all of it is right. Who sends, signs and repeats: :mod:`gateway.upstream`. How bytes become answers:
+:mod:`gateway.wires`. RFC 9110 (ranges, conditions), RFC 9112 (framing).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp.connector import Connection
-from typing_extensions import override
-
-from cache.faults import Fault, UpstreamBroken, UpstreamRefused, UpstreamUnreachable, VersionChanged
+from cache.faults import UpstreamBroken, UpstreamFault, UpstreamRefused, VersionChanged
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, ObjectVersion
 from gateway.s3.checksums import PREFIX, BodyChecks
 from gateway.s3.errors import S3Error
 from gateway.s3.headers import forward_response_headers
 from gateway.s3.sigv4 import EMPTY_SHA256
+from gateway.wires.answers import Data, Head
+from gateway.wires.wire import Wire
 
-PIECE_BYTES: Final = 256 * 1024
 DOCUMENT_BYTES_MAX: Final = 64 * 1024
-_BODYLESS: Final = frozenset({204, 304})
 _FIRST_BYTES: Final = re.compile(r"bytes 0-([0-9]{1,19})/([0-9]{1,19})")
 
 
@@ -76,67 +72,43 @@ class Outgoing:
     count: Count = Count.UPSTREAM_FORWARDS
 
 
-class HungUp(UpstreamUnreachable):
-    """Upstream closed the connection before it answered: a body-less request may be repeated."""
-
-
-class BytesAtRest(aiohttp.ServerDisconnectedError):
-    """A pooled connection holds bytes that nobody asked for; nothing was sent on it."""
-
-
-class CleanRequest(aiohttp.ClientRequest):
-    """A request that never takes over a connection on which upstream went on talking after its last answer."""
-
-    @override
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """As ClientRequest.send. Raises BytesAtRest; then aiohttp closes the connection."""
-        if conn.protocol is None or conn.protocol.should_close:
-            raise BytesAtRest("bytes beyond the last answer")
-        return await super().send(conn)
-
-
-def fault_of(error: Exception) -> Fault:
-    """What the library's exception means."""
-    if isinstance(error, aiohttp.ClientConnectorError | TimeoutError):
-        return UpstreamUnreachable(f"{type(error).__name__}: {error}")
-    if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
-        return HungUp(f"{type(error).__name__}: {error}")
-    if isinstance(error, aiohttp.ClientConnectionError):
-        return UpstreamUnreachable(f"{type(error).__name__}: {error}")
-    return UpstreamBroken(f"{type(error).__name__}: {error}")
+def encode_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """A request's head as it is sent. Raises ValueError for a header that would end its line."""
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+        raise ValueError("a line break in a header")
+    return head.encode("utf-8", "surrogateescape")
 
 
 class Exchange:
-    """One answer of upstream, as it arrives. ``headers`` have lower-case names; ``length`` is what it announced."""
+    """One answer of upstream, as it arrives on ``wire``, which is given back by ``give``.
 
-    def __init__(self, response: aiohttp.ClientResponse, tally: Tally) -> None:
-        self._response, self._tally = response, tally
-        self.status = response.status
-        self.headers = [
-            (name.decode("ascii", "replace").lower(), value.decode("utf-8", "surrogateescape"))
-            for name, value in response.raw_headers
-        ]
-        self.bodyless = response.method == "HEAD" or response.status in _BODYLESS
-        self.length = response.content_length
+    ``headers`` have lower-case names; ``length`` is what it announced; ``framed``: whether a cut body can be told from
+    a whole one.
+    """
 
-    @property
-    def framed(self) -> bool:
-        """Whether a cut body can be told from a whole one."""
-        return self.bodyless or self.length is not None or "chunked" in self.header("transfer-encoding").lower()
+    def __init__(self, wire: Wire, head: Head, give: Callable[[], None], tally: Tally) -> None:
+        self._wire, self._give, self._tally = wire, give, tally
+        self.status, self.headers, self.length = head.status, head.headers, head.length
+        self.framed, self.bodyless = head.framed, head.bodyless
+        self._closed = False
 
     def header(self, name: str) -> str:
         """The value of header ``name`` (lower case), or an empty string."""
         return next((value for key, value in self.headers if key == name), "")
 
-    async def read(self) -> bytes:
+    async def read(self) -> Data:
         """The next piece, at most 256 KiB; empty at the end. Raises UpstreamBroken, UpstreamUnreachable."""
         if not self.framed:
             raise UpstreamBroken("an answer without a length")
+        if self.bodyless:
+            return b""
         try:
-            piece = await self._response.content.read(PIECE_BYTES)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            piece = await self._wire.read()
+        except UpstreamFault:
             self._tally.add(Count.UPSTREAM_ERRORS)
-            raise fault_of(error) from error
+            raise
         self._tally.add(Count.UPSTREAM_BYTES, len(piece))
         return piece
 
@@ -156,7 +128,9 @@ class Exchange:
 
     def close(self) -> None:
         """End the exchange: unless its body was read to the end, its connection is closed."""
-        self._response.close()
+        if not self._closed:
+            self._closed = True
+            self._give()
 
 
 async def judge_answer(exchange: Exchange, version: ObjectVersion, span: ByteSpan) -> None:
@@ -198,7 +172,7 @@ async def judge_beginning(exchange: Exchange, count: int) -> tuple[int | None, b
     return size, True
 
 
-async def leading(exchange: Exchange, length: int) -> AsyncGenerator[bytes, None]:
+async def leading(exchange: Exchange, length: int) -> AsyncGenerator[Data, None]:
     """The first ``length`` bytes of a longer body, which is left after them."""
     left = length
     while left:
@@ -209,7 +183,7 @@ async def leading(exchange: Exchange, length: int) -> AsyncGenerator[bytes, None
         left -= min(left, len(piece))
 
 
-async def exactly(exchange: Exchange, length: int, *, whole: bool) -> AsyncGenerator[bytes, None]:
+async def exactly(exchange: Exchange, length: int, *, whole: bool) -> AsyncGenerator[Data, None]:
     """The body. Its last piece comes only once the framing has ended at ``length`` and the checksum is right.
 
     ``whole``: it is an object, and upstream's checksum of the object must be that of these bytes.

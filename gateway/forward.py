@@ -31,6 +31,7 @@ from gateway.s3.sigv4 import Authenticated
 from gateway.s3.xml import DELETE_BYTES_MAX, parse_delete_objects
 from gateway.uploads import RequestBody, Upload, open_upload, read_document
 from gateway.upstream import Upstream
+from gateway.wires.answers import Data
 
 __all__ = ["ForwardedBody", "Forwarder", "Invalidate", "May", "RequestBody", "outgoing_of"]
 
@@ -136,7 +137,8 @@ class ForwardedBody(AsyncGenerator[Piece, None]):
 
     def __init__(self, exchange: Exchange, stack: contextlib.AsyncExitStack, *, hold: bool) -> None:
         self._exchange, self._stack, self._hold = exchange, stack, hold
-        self._held, self._over = b"", False
+        self._held: Data = b""
+        self._over = False
 
     @override
     async def asend(self, value: None) -> Piece:
@@ -161,7 +163,7 @@ class ForwardedBody(AsyncGenerator[Piece, None]):
         """End the exchange, and invalidate what is still to be invalidated."""
         await self._stack.aclose()
 
-    async def _next(self) -> bytes:
+    async def _next(self) -> Data:
         """The next bytes that may be seen; none at the end."""
         if self._over:
             return b""

@@ -1,4 +1,4 @@
-"""The upstream S3 service: signed requests over one aiohttp session, and the cache's ``Origin`` made of them.
+"""The upstream S3 service: signed requests over its wires, and the cache's ``Origin`` made of them.
 
 Every request is spelled by us (no client library may normalise a key), signed with upstream's credentials, never
 redirected and never decompressed. ``head`` and ``fetch`` have no body, so they are asked again, with jittered backoff
@@ -14,30 +14,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-import aiohttp
-from yarl import URL
-
-from cache.faults import Fault, UpstreamBroken, UpstreamBusy, UpstreamUnreachable
+from cache.faults import Fault, UpstreamBroken, UpstreamBusy, UpstreamFault, UpstreamUnreachable
 from cache.ports import Beginning
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from gateway.exchange import (
-    DOCUMENT_BYTES_MAX,
-    PIECE_BYTES,
     Address,
-    BytesAtRest,
-    CleanRequest,
     Exchange,
-    HungUp,
     Outgoing,
+    encode_head,
     exactly,
-    fault_of,
     judge_answer,
     judge_beginning,
     leading,
@@ -46,11 +40,13 @@ from gateway.s3.canonical import encode_path
 from gateway.s3.checksums import PREFIX
 from gateway.s3.headers import entry_headers
 from gateway.s3.sigv4 import Credentials, sign
+from gateway.wires.answers import Data, HungUp
+from gateway.wires.pool import Wires
 
 WAIT_MAX_S: Final = 2.0
 FORWARD_TIMEOUT_MIN_S: Final = 60.0
+_NO_BODY_EXPECTED: Final = frozenset({"GET", "HEAD"})
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
-_AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,34 +100,25 @@ class Upstream:
         self._found: Any = None
         self._budget = RetryBudget()
         self._unversioned: set[str] = set()
-        self._session: aiohttp.ClientSession | None = None
-        self._forwards: aiohttp.ClientSession | None = (
-            None  # clients decide how long these take: no read waits for them
-        )
+        self._wires: Wires | None = None
+        self._forwards: Wires | None = None  # clients decide how long these take: no read waits for them
 
     # --- life
 
     async def __aenter__(self) -> Self:
         if self._explicit is None:
             await self._find_credentials()
-        self._session, self._forwards = self._open_session(), self._open_session()
+        self._wires, self._forwards = self._open_wires(), self._open_wires()
         return self
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._patience.connections, ttl_dns_cache=30, keepalive_timeout=15.0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            read_bufsize=PIECE_BYTES,
-            request_class=CleanRequest,
-            max_field_size=DOCUMENT_BYTES_MAX,
-            skip_auto_headers=_AUTOMATIC,
-        )
+    def _open_wires(self) -> Wires:
+        tls = ssl.create_default_context() if self.address.origin.startswith("https:") else None
+        return Wires(limit=self._patience.connections, connect_s=self._patience.connect_timeout_s, tls=tls)
 
     async def __aexit__(self, *_: object) -> None:
-        for session in (self._session, self._forwards):
-            if session is not None:
-                await session.close()
+        for wires in (self._wires, self._forwards):
+            if wires is not None:
+                wires.close()
 
     async def _find_credentials(self) -> None:
         from aiobotocore.session import AioSession  # noqa: PLC0415 - half a second of imports that not all need
@@ -194,7 +181,7 @@ class Upstream:
         return Entry(version, entry_headers(exchange.headers), checked_at=0.0, token=0)
 
     @contextlib.asynccontextmanager
-    async def fetch(self, version: ObjectVersion, span: ByteSpan) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def fetch(self, version: ObjectVersion, span: ByteSpan) -> AsyncIterator[AsyncIterator[Data]]:
         """As Origin.fetch. A whole object is also held against the checksum that upstream states for it, if any."""
         exchange = await self._ask_for(version, span)
         whole = span.length == version.size
@@ -268,32 +255,37 @@ class Upstream:
 
     async def _exchange(self, outgoing: Outgoing) -> Exchange:
         self._tally.add(outgoing.count)
-        place, raw_path = self.address.place(outgoing.bucket, outgoing.tail)
-        headers = await self._sealed(outgoing, urlsplit(place).netloc, raw_path)
-        query = f"?{outgoing.raw_query}" if outgoing.raw_query else ""
+        origin, raw_path = self.address.place(outgoing.bucket, outgoing.tail)
+        place = urlsplit(origin)
+        headers = await self._sealed(outgoing, place.netloc, raw_path)
+        target = f"{raw_path}?{outgoing.raw_query}" if outgoing.raw_query else raw_path
         try:
-            response = await self._request(outgoing, URL(f"{place}{raw_path}{query}", encoded=True), headers)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return await self._send(outgoing, place, encode_head(outgoing.method, target, headers))
+        except UpstreamFault:
             self._tally.add(Count.UPSTREAM_ERRORS)
-            raise fault_of(error) from error
-        return Exchange(response, self._tally)
+            raise
 
-    async def _request(self, outgoing: Outgoing, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        """On a connection that is at rest; one that is not was closed, and another is taken."""
-        session = self._forwards if outgoing.count is Count.UPSTREAM_FORWARDS else self._session
-        if session is None:
+    async def _send(self, outgoing: Outgoing, place: SplitResult, head: bytes) -> Exchange:
+        """A request on a wire of its own until the exchange is closed."""
+        forward = outgoing.count is Count.UPSTREAM_FORWARDS
+        wires, wait_s = (self._forwards if forward else self._wires), self._patience.read_timeout_s
+        if wires is None:
             raise UpstreamUnreachable("the upstream is not open")
-        for _ in range(self._patience.connections):
-            with contextlib.suppress(BytesAtRest):
-                return await session.request(
-                    outgoing.method,
-                    url,
-                    headers=headers,
-                    data=outgoing.body,
-                    allow_redirects=False,
-                    timeout=self._timeout(outgoing),
-                )
-        raise HungUp("no connection is at rest")
+        if forward:
+            wait_s = max(wait_s, FORWARD_TIMEOUT_MIN_S)
+        wire = await wires.take(place, self._patience.connect_timeout_s + wait_s)
+        try:
+            told = await wire.ask(
+                head,
+                outgoing.body,
+                chunked=outgoing.length is None,
+                to_head=outgoing.method == "HEAD",
+                wait_s=wait_s,
+            )
+        except BaseException:
+            wires.give(place, wire)
+            raise
+        return Exchange(wire, told, partial(wires.give, place, wire), self._tally)
 
     async def _sealed(self, outgoing: Outgoing, host: str, raw_path: str) -> dict[str, str]:
         """The headers with host, length and signature."""
@@ -307,19 +299,11 @@ class Upstream:
             headers |= sign(outgoing.method, raw_path, query, headers, payload, credentials, region, now)
         elif outgoing.payload_hash.startswith("STREAMING-"):
             headers["x-amz-content-sha256"] = outgoing.payload_hash
+        if outgoing.body is not None and outgoing.length is None:
+            headers["transfer-encoding"] = "chunked"
+        elif outgoing.body is None and outgoing.method not in _NO_BODY_EXPECTED:
+            headers["content-length"] = "0"
         return headers
-
-    def _timeout(self, outgoing: Outgoing) -> aiohttp.ClientTimeout:
-        patience = self._patience
-        read_s = patience.read_timeout_s
-        if outgoing.count is Count.UPSTREAM_FORWARDS:
-            read_s = max(read_s, FORWARD_TIMEOUT_MIN_S)
-        return aiohttp.ClientTimeout(
-            total=None,
-            connect=patience.connect_timeout_s + read_s,
-            sock_connect=patience.connect_timeout_s,
-            sock_read=read_s,
-        )
 
 
 def _of_a_part(entry: Entry, *, whole: bool) -> Entry:

@@ -24,7 +24,7 @@ from cache.faults import BudgetSpent, DiskFailed, DiskFault, Fault, OwnFault
 from cache.fills.fill import Append, Discard, Resume, Seal
 from cache.fills.ride import Bytes, Fetch, Ride
 from cache.fills.scratch import Scratch
-from cache.ports import ChunkWriter, Clock, Origin, Store
+from cache.ports import ChunkReader, ChunkWriter, Clock, Origin, Store
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 
@@ -33,7 +33,7 @@ DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
-HEAD_START_S: Final = 0.001  # at most, for the first bytes to be taken: a thread would take the interpreter from him
+HEAD_START_S: Final = 0.002  # at most, for the first bytes to be sent: a thread would take the interpreter from him
 
 
 class Fills:
@@ -113,13 +113,9 @@ class Fills:
         task.add_done_callback(lambda _: self._disappoint(ref))
         return found
 
-    def coming(self, ref: ObjectRef, chunk: Chunk | None) -> bool:
-        """Whether the key's first chunk is on its way: by a question, or (if it is ``chunk``) by a fill."""
+    def coming(self, ref: ObjectRef | None, chunk: Chunk | None) -> bool:
+        """Whether the key's first chunk is on its way, or this one: by a question, or by a fill."""
         return ref in self._hoping or (chunk is not None and chunk.id in self._rides)
-
-    def under_way(self, chunk: Chunk) -> bool:
-        """Whether this worker is filling the chunk now."""
-        return chunk.id in self._rides
 
     async def close(self) -> None:
         """End every fill; riders get a fault, files are dropped."""
@@ -274,7 +270,8 @@ class Fills:
     async def _store_all(self, ride: Ride, exchange: Bytes) -> None:
         await self._bring(ride, exchange)
         assert ride.writer is not None  # noqa: S101 - a chunk has a byte at least
-        ride.sealed = await self._on_disk(ride.writer.seal)
+        if ride.sealed is None:
+            ride.sealed = await self._on_disk(ride.writer.seal)
 
     async def _bring(self, ride: Ride, exchange: Bytes) -> None:
         """All that the ride is about, into its file."""
@@ -310,7 +307,9 @@ class Fills:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEAD_START_S):
                     await ride.taken.wait()
-        if ride.writer is None:
+        if ride.writer is None and work.length == ride.chunk.length:
+            ride.sealed = await self._on_disk(_store_whole, self._store, ride, work.pieces)
+        elif ride.writer is None:
             await self._on_disk(_make_file, self._store, ride, work.pieces)
         else:
             await self._on_disk(_append_all, ride.writer, work.pieces)
@@ -325,12 +324,18 @@ class Fills:
         if now < self._disk_off_until:
             raise DiskFailed("the disk did not answer a moment ago")
         working = asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
-        try:
-            async with asyncio.timeout(DISK_TIMEOUT_S):
-                return await asyncio.shield(working)
-        except TimeoutError:
+        working.add_done_callback(_heed)
+        done, _ = await asyncio.wait([working], timeout=DISK_TIMEOUT_S)  # whoever leaves, the thread ends its work
+        if not done:
             self._disk_off_until = self._clock.monotonic() + DISK_OFF_S
-            raise DiskFailed(f"no answer from the disk in {DISK_TIMEOUT_S} s") from None
+            raise DiskFailed(f"no answer from the disk in {DISK_TIMEOUT_S} s")
+        return working.result()
+
+
+def _heed(working: asyncio.Future[_T]) -> None:
+    """Nobody may be left to hear how it ended."""
+    if not working.cancelled():
+        working.exception()
 
 
 def _make_file(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...]) -> None:
@@ -344,6 +349,13 @@ def _make_file(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...])
         _append_all(writer, pieces)
     if ride.over:
         writer.abandon()
+
+
+def _store_whole(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...]) -> ChunkReader:
+    """In a thread, once for all: the file of a chunk whose bytes, and upstream's word that they are all, are here."""
+    _make_file(store, ride, pieces)
+    assert ride.writer is not None  # noqa: S101 - it was just made
+    return ride.writer.seal()
 
 
 def _append_all(writer: ChunkWriter, pieces: tuple[bytes | memoryview, ...]) -> None:

@@ -64,7 +64,7 @@ class Fill:
         self._since = 0.0
         self._resumes = 0
 
-    def arrived(self, data: bytes, now: float) -> Append | Discard | None:
+    def arrived(self, data: bytes | memoryview, now: float) -> Append | Discard | None:
         """Upstream sent a piece at monotonic time ``now``."""
         if self.received + len(data) > self.length:
             return Discard(UpstreamBroken(f"{self.received + len(data)} bytes for a chunk of {self.length}"))

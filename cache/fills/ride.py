@@ -19,7 +19,7 @@ from cache.fills.fill import Fill
 from cache.ports import ChunkReader, ChunkWriter
 from cache.versions import ByteSpan
 
-Bytes = AbstractAsyncContextManager[AsyncIterator[bytes]]
+Bytes = AbstractAsyncContextManager[AsyncIterator[bytes | memoryview]]
 Fetch = Callable[[ByteSpan], Bytes]
 
 
@@ -35,7 +35,7 @@ class Ride:
         self.span = span or ByteSpan(0, chunk.length)
         self.fill = Fill(self.span.length)
         self.early: bytes | memoryview = b""  # the first bytes, until they are on file
-        self.taken = asyncio.Event()  # by somebody who waited for them
+        self.taken = asyncio.Event()  # somebody who waited for them is done with them
         self.over = False
         self.writer: ChunkWriter | None = None
         self.sealed: ChunkReader | None = None
@@ -72,14 +72,14 @@ class Ride:
     async def early_from(self, position: int) -> memoryview | None:
         """The bytes from ``position`` on that are here and not on file yet; None: they are on file.
 
-        Waits until there are any. Raises the fault that ended the fill before.
+        Waits until there are any; whoever got some sets ``taken`` when he is done with them. Raises the fault that
+        ended the fill before.
         """
         at = position - self.span.start
         while self.bound <= position and len(self.early) <= at:
             await self._woken()
         if self.bound > position:
             return None
-        self.taken.set()
         return memoryview(self.early)[at:]
 
     async def reached(self, position: int) -> int:

@@ -40,6 +40,8 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "gateway/meter/export.py": "reads the workers' files",
     "gateway/upstream.py": "HTTP to upstream",
     "gateway/exchange.py": "HTTP to upstream",
+    "gateway/wires/wire.py": "a socket",
+    "gateway/wires/pool.py": "sockets",
     "gateway/uploads.py": "bodies on their way to upstream",
     "gateway/client/connection.py": "a socket",
     "gateway/client/pool.py": "connections that threads share",

@@ -111,7 +111,7 @@ async def test_a_fault_reaches_every_rider_and_nothing_is_stored(bench):
     assert [type(result) for result in results] == [UpstreamBroken] * 3
     assert store.find(chunk) is None
     assert tally.read()["fills_failed"] == 1
-    assert not fills.under_way(chunk)
+    assert not fills.coming(None, chunk)
 
 
 async def test_a_full_disk_is_told_before_upstream_is_asked(bench):

@@ -1,0 +1,234 @@
+"""A wire: one connection to upstream, with one request on it at a time.
+
+The request's body, if any, is sent while the answer is awaited, and no faster than upstream takes it. The answer is
+received into its reader's memory; when enough of it waits, nothing more is read, so that a slow consumer fills the
+kernel's memory and not ours. The first bytes of a body are handed out as they come; later ones in whole blocks, or
+after ``LINGER_S``: each piece costs a consumer more than its bytes do. A wire whose answer was not read to its end, or
+that brought a byte which nobody asked for, is cut and never used again. Every wait has a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterable
+from typing import Final, cast
+
+from typing_extensions import override
+
+from cache.faults import Fault, UpstreamBroken, UpstreamUnreachable
+from gateway.wires.answers import BLOCK_BYTES, AnswerReader, Data, Head, HungUp
+
+LINGER_S: Final = 0.005
+_WRITE_BYTES_MAX: Final = 256 * 1024
+
+
+class Wire(asyncio.BufferedProtocol):
+    """One connection. ``scratch``: memory for heads, which wires of one loop may share."""
+
+    def __init__(self, scratch: memoryview) -> None:
+        self._scratch = scratch
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None  # a duplicate, to look into what has arrived; None for TLS
+        self._answer: AnswerReader | None = None
+        self._begun = False  # whether the answer's head was handed out
+        self._wait_s = self._moved_s = 0.0  # the longest silence; when a byte moved last
+        self._fault: Fault | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self._partial = True  # whether the one who waits takes less than a block
+        self._paused = False
+        self._sending: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    # --- the connection
+
+    def fit(self) -> bool:
+        """Whether a request may go out: connected, and neither an end nor a byte that nobody asked for has arrived."""
+        if self._transport is None or self._transport.is_closing() or self._fault is not None:
+            return False
+        if self._socket is None:
+            return True
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def release(self, *, keep: bool) -> bool:
+        """The request is over: whether another may follow. If not, or if it shall not, the connection is cut."""
+        answer, sending = self._answer, self._sending
+        sent = sending is None or sending.done()
+        if not keep or answer is None or not answer.reusable or not sent or self._fault is not None:
+            self._cut()
+            return False
+        self._answer = self._sending = None
+        self._read(on=True)
+        return True
+
+    def _cut(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- one request
+
+    async def ask(
+        self, head: bytes, body: AsyncIterable[bytes] | None, *, chunked: bool, to_head: bool, wait_s: float
+    ) -> Head:
+        """Send a request; the head of its answer. ``chunked``: how the body goes. ``wait_s``: longest silence.
+
+        Raises HungUp, UpstreamBroken, UpstreamUnreachable, and whatever ``body`` raises.
+        """
+        transport = self._transport
+        if transport is None or self._fault is not None or transport.is_closing():
+            raise HungUp("the connection is closed")
+        self._answer, self._wait_s = AnswerReader(self._scratch, to_head=to_head), wait_s
+        self._begun, self._moved_s = False, self._loop.time()
+        transport.write(head)
+        if body is not None:
+            self._sending = self._loop.create_task(self._send(transport, body, chunked=chunked))
+            self._sending.add_done_callback(self._sent)
+        while self._answer.head is None:
+            await self._arrival(partial=True)
+        self._begun = True
+        return self._answer.head
+
+    async def read(self) -> Data:
+        """The next piece of the answer's body; empty at its end. Raises UpstreamBroken, UpstreamUnreachable."""
+        answer = cast("AnswerReader", self._answer)
+        partial = answer.taken < BLOCK_BYTES
+        while (piece := answer.take(partial=partial or self._fault is not None)) is None:
+            if answer.ended:
+                return b""
+            partial = await self._arrival(partial=partial)
+        if self._paused and not answer.full:
+            self._read(on=True)
+        return piece
+
+    async def _arrival(self, *, partial: bool) -> bool:
+        """Wait for something that can be taken; whether a part of a block must do. Raises the wire's fault."""
+        if self._fault is not None:
+            raise self._fault
+        waiter = self._waiter = self._loop.create_future()
+        self._partial = partial
+        self._silence = self._loop.call_later(self._wait_s, self._silent)
+        linger = None if partial else self._loop.call_later(LINGER_S, self._lingered)
+        try:
+            await waiter
+        finally:
+            for timer in (self._silence, linger):
+                if timer is not None:
+                    timer.cancel()
+            self._waiter = None
+        return self._partial
+
+    def _lingered(self) -> None:
+        """Who waits takes what there is, or else the next that comes."""
+        self._partial = True
+        self._wake()
+
+    def _wake(self) -> None:
+        answer, waiter = self._answer, self._waiter
+        if answer is None or waiter is None or waiter.done():
+            return
+        there = answer.ended or answer.has(partial=self._partial) if self._begun else answer.head is not None
+        if there or self._fault is not None:
+            waiter.set_result(None)
+
+    def _silent(self) -> None:
+        """Nothing could be taken for that long. A byte may have moved, though, or the client holds its body back."""
+        sending = self._sending is not None and not self._sending.done() and self._writable is None
+        left_s = self._wait_s if sending else self._moved_s + self._wait_s - self._loop.time()
+        if left_s > 0:
+            self._silence = self._loop.call_later(left_s, self._silent)
+        else:
+            self._fail(UpstreamUnreachable(f"upstream was silent for {self._wait_s} s"))
+
+    def _fail(self, fault: Fault) -> None:
+        """Nothing more comes; what has come may still be taken."""
+        if self._fault is None:
+            self._fault = fault
+        self._cut()
+        self._wake()
+
+    # --- sending
+
+    async def _send(self, transport: asyncio.Transport, body: AsyncIterable[bytes], *, chunked: bool) -> None:
+        async for data in body:
+            if not data:
+                continue
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            if self._writable is not None:
+                await self._writable
+            self._moved_s = self._loop.time()
+        if chunked:
+            transport.write(b"0\r\n\r\n")
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        """The body is out, or has failed: then upstream must not take it for whole."""
+        error = None if sending.cancelled() else sending.exception()
+        if error is not None and sending is self._sending:
+            self._fail(error if isinstance(error, Fault) else UpstreamBroken(f"the request's body failed: {error!r}"))
+
+    # --- the transport's calls
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(_WRITE_BYTES_MAX)
+        if transport.get_extra_info("ssl_object") is None:
+            self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            self._socket.setblocking(False)  # noqa: FBT003 - the socket's own signature
+
+    @override
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._scratch if self._answer is None else self._answer.buffer()
+
+    @override
+    def buffer_updated(self, nbytes: int) -> None:
+        answer, self._moved_s = self._answer, self._loop.time()
+        if answer is None:
+            self._fail(UpstreamBroken("bytes that nobody asked for"))
+            return
+        try:
+            answer.received(nbytes)
+        except UpstreamBroken as fault:
+            self._fail(fault)
+            return
+        if answer.full:
+            self._read(on=False)
+        self._wake()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        fault = HungUp("the connection is closed") if self._answer is None else self._answer.closed()
+        if fault is not None:
+            self._fail(HungUp(f"{type(exc).__name__}: {exc}") if exc is not None else fault)
+        self.resume_writing()
+
+    @override
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    @override
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def _read(self, *, on: bool) -> None:
+        if self._paused is not on or self._transport is None or self._transport.is_closing():
+            return
+        self._paused = not on
+        if on:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()

@@ -1,0 +1,295 @@
+"""Wires over real sockets: kept, limited, patient with who is slow for a reason, and cut when anything is odd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import SplitResult, urlsplit
+
+import pytest
+
+from cache.faults import UpstreamBroken, UpstreamUnreachable
+from gateway.wires.answers import BLOCK_BYTES, HungUp
+from gateway.wires.pool import Wires
+from gateway.wires.wire import Wire
+
+GET = b"GET /k HTTP/1.1\r\nhost: h\r\n\r\n"
+PUT = b"PUT /k HTTP/1.1\r\nhost: h\r\n\r\n"
+DONE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Server:
+    """Each connection is what ``talk`` makes of it; ``connections`` counts them."""
+
+    def __init__(self, place: SplitResult) -> None:
+        self.place, self.connections = place, 0
+
+
+@asynccontextmanager
+async def serving(talk: Talk) -> AsyncIterator[Server]:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
+        try:
+            await talk(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = Server(urlsplit(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"))
+    try:
+        yield server
+    finally:
+        listening.close()
+
+
+def wires(limit: int = 8) -> Wires:
+    return Wires(limit=limit, connect_s=5.0)
+
+
+async def ask(wire: Wire, head: bytes = GET, body: AsyncIterator[bytes] | None = None, **more: float) -> int:
+    told = await wire.ask(head, body, chunked=body is not None, to_head=False, wait_s=more.get("wait_s", 5.0))
+    return told.status
+
+
+async def whole(wire: Wire) -> bytes:
+    body = b""
+    while piece := await wire.read():
+        body += piece
+    return body
+
+
+async def answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.readuntil(b"\r\n\r\n"):
+        writer.write(DONE)
+
+
+async def test_a_wire_is_used_again() -> None:
+    pool = wires()
+    async with serving(answer_each) as server:
+        for _ in range(3):
+            wire = await pool.take(server.place, 1.0)
+            assert (await ask(wire), await whole(wire)) == (200, b"done")
+            pool.give(server.place, wire)
+        assert server.connections == 1
+        pool.close()
+
+
+@pytest.mark.parametrize("unread", [True, False])
+async def test_a_wire_that_was_left_or_spoilt_is_not(*, unread: bool) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(DONE if unread else DONE + b"and more")
+
+    pool = wires()
+    async with serving(talk) as server:
+        for _ in range(3):
+            wire = await pool.take(server.place, 1.0)
+            assert await ask(wire) == 200
+            if not unread:
+                assert await whole(wire) == b"done"
+            pool.give(server.place, wire)
+        assert server.connections == (1 if unread else 3)  # four bytes that came with the head are no reason to cut
+        pool.close()
+
+
+async def test_a_wire_that_upstream_closed_at_rest_is_not_taken() -> None:
+    closed = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(DONE)
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    pool = wires()
+    async with serving(talk) as server:
+        for _ in range(5):
+            wire = await pool.take(server.place, 1.0)
+            assert (await ask(wire), await whole(wire)) == (200, b"done")
+            await closed.wait()
+            closed.clear()
+            pool.give(server.place, wire)
+        assert server.connections == 5
+        pool.close()
+
+
+async def test_no_more_are_in_use_than_the_limit() -> None:
+    pool = wires(limit=2)
+    async with serving(answer_each) as server:
+        held = [await pool.take(server.place, 1.0) for _ in range(2)]
+        with pytest.raises(UpstreamUnreachable):
+            await pool.take(server.place, 0.01)
+        waiting = asyncio.create_task(pool.take(server.place, 5.0))
+        await ask(held[0])
+        await whole(held[0])
+        pool.give(server.place, held[0])
+        assert await waiting is held[0]
+        pool.close()
+
+
+async def test_nobody_is_there() -> None:
+    async with serving(answer_each) as server:
+        place = server.place
+    pool = wires(limit=1)
+    for _ in range(3):  # and the place is free again each time
+        with pytest.raises(UpstreamUnreachable):
+            await pool.take(place, 0.5)
+
+
+# --- bodies that are sent
+
+
+async def test_a_body_of_unknown_length_goes_in_chunks() -> None:
+    seen: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"0\r\n\r\n"))
+        writer.write(DONE)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        yield b""
+        yield b"second!"
+
+    pool = wires()
+    async with serving(talk) as server:
+        wire = await pool.take(server.place, 1.0)
+        assert await ask(wire, PUT, body()) == 200
+        assert seen == [PUT + b"5\r\nfirst\r\n7\r\nsecond!\r\n0\r\n\r\n"]
+        pool.close()
+
+
+async def test_a_client_that_holds_its_body_back_is_not_upstreams_silence() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(DONE)
+
+    gate = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        await gate.wait()
+        yield b"second"
+
+    pool = wires()
+    async with serving(talk) as server:
+        wire = await pool.take(server.place, 1.0)
+        asyncio.get_running_loop().call_later(0.4, gate.set)
+        assert await ask(wire, PUT, body(), wait_s=0.1) == 200
+        pool.close()
+
+
+async def test_upstream_that_takes_nothing_is_silent() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.Event().wait()
+
+    async def body() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(65536)
+
+    pool = wires()
+    async with serving(talk) as server:
+        wire = await pool.take(server.place, 1.0)
+        with pytest.raises(UpstreamUnreachable, match="silent"):
+            await ask(wire, PUT, body(), wait_s=0.2)
+        pool.give(server.place, wire)
+        assert not wire.fit()
+        pool.close()
+
+
+async def test_a_refusal_in_the_middle_of_a_body_is_heard_and_ends_the_wire() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"first")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+        await reader.read()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.Event().wait()
+
+    pool = wires()
+    async with serving(talk) as server:
+        wire = await pool.take(server.place, 1.0)
+        assert (await ask(wire, PUT, body()), await whole(wire)) == (403, b"no")
+        pool.give(server.place, wire)
+        assert (await pool.take(server.place, 1.0)) is not wire
+        pool.close()
+
+
+async def test_a_body_that_fails_is_cut_for_upstream_too() -> None:
+    ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        try:
+            ended.set_result(await reader.read())
+        except ConnectionError:
+            ended.set_result(b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        raise ConnectionError("gone")
+
+    pool = wires()
+    async with serving(talk) as server:
+        wire = await pool.take(server.place, 1.0)
+        with pytest.raises(UpstreamBroken):
+            await ask(wire, PUT, body())
+        assert not (await ended).endswith(b"0\r\n\r\n")
+        pool.close()
+
+
+# --- bodies that are received
+
+
+async def test_a_part_of_a_block_is_handed_out_when_nothing_follows_it() -> None:
+    size = BLOCK_BYTES + 10
+    go_on = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size + 5) + bytes(size))
+        await go_on.wait()
+        writer.write(b"ended")
+
+    pool = wires()
+    async with serving(talk) as server:
+        wire = await pool.take(server.place, 1.0)
+        assert await ask(wire) == 200
+        body = b""
+        while len(body) < size:
+            body += await wire.read()
+        go_on.set()
+        assert await whole(wire) == b"ended"
+        assert not await wire.read()
+        pool.close()
+
+
+@pytest.mark.parametrize("sent", [b"", DONE[:20], DONE[:-1]])
+async def test_silence_has_an_end(sent: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        await asyncio.Event().wait()
+
+    pool = wires()
+    async with serving(talk) as server:
+        wire = await pool.take(server.place, 1.0)
+        with pytest.raises(UpstreamUnreachable, match="silent"):
+            assert await ask(wire, wait_s=0.1) == await whole(wire)
+        pool.close()
+
+
+async def test_nothing_is_asked_on_a_wire_that_was_cut() -> None:
+    pool = wires()
+    async with serving(answer_each) as server:
+        wire = await pool.take(server.place, 1.0)
+        wire.release(keep=False)
+        with pytest.raises(HungUp):
+            await ask(wire)
+        pool.close()
