@@ -52,7 +52,7 @@ from gateway.meter.documents import Document
 from gateway.meter.export import NodeFacts, NodeMeter
 from gateway.settings import Settings
 from gateway.supervisor import Supervisor
-from gateway.worker import SystemClock, import_for, live, place_of
+from gateway.worker import SystemClock, live, place_of, prepare_for
 
 SAMPLE_EVERY_S: Final = 0.25
 STATUS_EVERY_SAMPLES: Final = 4
@@ -84,7 +84,7 @@ def _fork_workers(settings: Settings) -> list[Life]:
 
     Of what is imported only OpenBLAS has threads, and it ends them at a fork by itself.
     """
-    import_for(settings)
+    prepare_for(settings)
     gc.freeze()  # no collection here or there touches, and so copies, the pages that all of them share
     return fork_each([partial(live, number) for number in range(settings.node.workers)])
 

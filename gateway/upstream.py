@@ -18,7 +18,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -108,11 +108,11 @@ class Upstream:
     async def __aenter__(self) -> Self:
         if self._explicit is None:
             await self._find_credentials()
-        self._wires, self._forwards = self._open_wires(), self._open_wires()
+        tls = tls_of(self.address)
+        self._wires, self._forwards = self._open_wires(tls), self._open_wires(tls)
         return self
 
-    def _open_wires(self) -> Wires:
-        tls = ssl.create_default_context() if self.address.origin.startswith("https:") else None
+    def _open_wires(self, tls: ssl.SSLContext | None) -> Wires:
         return Wires(limit=self._patience.connections, connect_s=self._patience.connect_timeout_s, tls=tls)
 
     async def __aexit__(self, *_: object) -> None:
@@ -304,6 +304,12 @@ class Upstream:
         elif outgoing.body is None and outgoing.method not in _NO_BODY_EXPECTED:
             headers["content-length"] = "0"
         return headers
+
+
+@cache
+def tls_of(address: Address) -> ssl.SSLContext | None:
+    """The context that trusts what this machine trusts, if upstream speaks TLS; read once, for that takes a while."""
+    return ssl.create_default_context() if address.origin.startswith("https:") else None
 
 
 def _of_a_part(entry: Entry, *, whole: bool) -> Entry:

@@ -54,6 +54,7 @@ from gateway.forward import Forwarder, RequestBody
 from gateway.http.app import GatewayServer
 from gateway.http.service import Patience, Service
 from gateway.identities import load_identities
+from gateway.lean import lean_imports
 from gateway.lives import Line, line_from_stdin
 from gateway.logs import set_up_logs
 from gateway.meter.counters import WorkerMeter
@@ -62,7 +63,7 @@ from gateway.s3.answers import Answer
 from gateway.s3.sigv4 import Credentials
 from gateway.settings import Settings
 from gateway.upstream import Patience as UpstreamPatience
-from gateway.upstream import Upstream
+from gateway.upstream import Upstream, tls_of
 
 SWEEP_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
@@ -296,7 +297,7 @@ def upstream_of(settings: Settings, tally: Tally) -> Upstream:
     upstream = settings.upstream
     secret, token = upstream.secret_key.get_secret_value(), upstream.session_token.get_secret_value()
     return Upstream(
-        Address(upstream.endpoint, upstream.region, upstream.path_style),
+        _address_of(settings),
         tally,
         credentials=Credentials(upstream.access_key, secret, token) if upstream.access_key else None,
         patience=UpstreamPatience(
@@ -308,10 +309,19 @@ def upstream_of(settings: Settings, tally: Tally) -> Upstream:
     )
 
 
-def import_for(settings: Settings) -> None:
-    """Import what workers with these settings import late, so that a fork has it."""
-    if not settings.upstream.access_key:
-        importlib.import_module("aiobotocore.session")  # half a second that not all need
+def _address_of(settings: Settings) -> Address:
+    upstream = settings.upstream
+    return Address(upstream.endpoint, upstream.region, upstream.path_style)
+
+
+def prepare_for(settings: Settings) -> None:
+    """Import and read what workers with these settings need and others do not, so that a fork has it."""
+    with lean_imports():
+        if not settings.upstream.access_key:
+            importlib.import_module("aiobotocore.session")  # half a second
+        if len(settings.view.nodes) > 1:
+            importlib.import_module("cache.contest")  # numpy
+    tls_of(_address_of(settings))
 
 
 def _spare_files() -> int:

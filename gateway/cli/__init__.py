@@ -12,6 +12,10 @@ __all__ = ["main"]
 
 def main() -> None:
     """The ``forebay`` command. Raises SystemExit always."""
-    from gateway.cli.verbs import run  # noqa: PLC0415 - the package stays light for those who import one of its modules
+    # The package stays light for those who import one of its modules.
+    from gateway.lean import lean_imports  # noqa: PLC0415
+
+    with lean_imports():
+        from gateway.cli.verbs import run  # noqa: PLC0415
 
     raise SystemExit(run())

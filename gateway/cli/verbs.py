@@ -15,6 +15,7 @@ import typer
 
 from gateway.cli.ends import EXIT_FAILED, EXIT_USAGE, Failed
 from gateway.cli.flags import CacheDirectory, ConfigFile, Further, Quota, ServerPort, Upstream, Workers, load_flags
+from gateway.lean import lean_imports
 from gateway.sources import BadSetting
 
 _PASS_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -79,8 +80,9 @@ def serve(  # noqa: PLR0913 - one parameter per flag
     settings = load_flags(config, (upstream, port, workers, cache_dir, quota), further).settings
     if not settings.upstream.endpoint:
         raise BadSetting("upstream.endpoint", "no upstream is named", "give --upstream URL or set it in the TOML file")
-    _check_identities(settings.identities.file)
-    from gateway.node import run_node  # noqa: PLC0415 - the whole server
+    with lean_imports(without="rich"):  # structlog would import it for tracebacks in colour; a node logs JSON
+        _check_identities(settings.identities.file)
+        from gateway.node import run_node  # noqa: PLC0415 - the whole server
 
     return run_node(settings)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -85,12 +86,14 @@ class FakeS3:
         delay_s: float = 0.0,
         rate: float = 0.0,
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.shelf = Shelf()
         self.seen: list[Seen] = []
         self.counts: Counter[str] = Counter()
         self.troubles: list[Trouble] = []
         self._verify, self._domain, self._delay_s, self._rate, self._port = verify, domain, delay_s, rate, port
+        self._tls = tls
         self._gates: dict[str, Gate] = {}
         self._halts: dict[str, Gate] = {}
         self._arrived = asyncio.Condition()
@@ -102,7 +105,7 @@ class FakeS3:
         server = web.Server(self._serve, auto_decompress=False, access_log=None, keepalive_timeout=75.0)
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
         await site.start()
         self._port = self._runner.addresses[0][1]
         return self
@@ -116,7 +119,7 @@ class FakeS3:
     @property
     def endpoint(self) -> str:
         """Where it listens, as an endpoint URL."""
-        return f"http://{self._domain or '127.0.0.1'}:{self._port}"
+        return f"{'https' if self._tls else 'http'}://{self._domain or '127.0.0.1'}:{self._port}"
 
     @property
     def port(self) -> int:

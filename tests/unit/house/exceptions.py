@@ -54,6 +54,7 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "gateway/sources.py": "reads the settings file, the environment and this machine's facts",
     "gateway/node.py": "composition root",
     "gateway/worker.py": "composition root",
+    "gateway/lean.py": "the environment that imports see",
     "gateway/lives.py": "processes: begun, spoken to, ended",
     "gateway/supervisor.py": "the workers' processes",
     "gateway/cli": "the terminal",
