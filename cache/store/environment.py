@@ -1,6 +1,6 @@
 """The LMDB environment of a cache directory: opened once per process, prepared once per node.
 
-A worker calls :func:`open_environment`. The node process calls :func:`prepare` before it starts any worker: there the
+A worker calls :func:`open_environment`. The node process calls :func:`prepare` before any worker opens it: there the
 index is tried out in a process of its own (a garbage page may end the process that reads it), thrown away when it
 does not read whole or when the machine has booted since (nothing here is synced, so after a crash of the machine any
 page may be missing), and the tokens are renewed when they cannot be trusted. Losing the index loses no chunk: the
@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +22,9 @@ from weakref import WeakValueDictionary
 import lmdb
 
 from cache.faults import DiskFailed
-from cache.store import probe
 from cache.store.mapped import Tokens
 from cache.store.places import Places
+from cache.store.probe import reads_whole
 
 MAP_BYTES: Final = 8 << 30
 READERS_MAX: Final = 1024
@@ -68,7 +66,9 @@ def prepare(directory: Path) -> Environment:
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         boot = Path(_BOOT_ID).read_text().strip()
-        trusted = _read(places.boot) == boot and (_known(places) is not None or _whole(places))
+        trusted = _read(places.boot) == boot and (
+            _known(places) is not None or reads_whole(places.index, PROBE_TIMEOUT_S)
+        )
         if not trusted:
             shutil.rmtree(places.index, ignore_errors=True)
         environment = open_environment(directory)
@@ -132,12 +132,7 @@ def _allocate(path: str) -> None:
 
 
 def _whole(places: Places) -> bool:
-    """Whether the index reads from end to end, tried in another process."""
-    command = [sys.executable, probe.__file__, places.index]
-    try:
-        return subprocess.run(command, timeout=PROBE_TIMEOUT_S, check=False, capture_output=True).returncode == 0  # noqa: S603 - our own module, by path
-    except subprocess.TimeoutExpired:
-        return False
+    return _known(places) is not None or reads_whole(places.index, PROBE_TIMEOUT_S)
 
 
 def _read(path: str) -> str:
