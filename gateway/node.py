@@ -58,6 +58,8 @@ SAMPLE_EVERY_S: Final = 0.25
 STATUS_EVERY_SAMPLES: Final = 4
 STOP_MARGIN_S: Final = 5.0
 PREDECESSOR_S: Final = 3.0
+KEEPER_WAIT_S: Final = 2.0
+FIRST_CLIENTS_S: Final = 0.25
 
 
 def run_node(settings: Settings) -> int:
@@ -218,7 +220,7 @@ class Node:
             await web.TCPSite(admin, server.admin_host, server.admin_port).start()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._supervisor.run(stop))
-                tasks.create_task(self._keeper.run(stop))
+                tasks.create_task(self._keep(stop))
                 tasks.create_task(self._sample(stop))
                 telling = tasks.create_task(self._tell_ready())
                 await stop.wait()
@@ -232,6 +234,19 @@ class Node:
             self._meter.close()
         self._serving.unlink(missing_ok=True)
         return 0
+
+    async def _keep(self, stop: asyncio.Event) -> None:
+        """Keep the store, once the workers serve: what is read at first would hold up them and their first clients.
+
+        So it is where cores are few. The wait is short: workers that are ready need room while another one is not.
+        """
+        signs = [asyncio.create_task(self._supervisor.ready()), asyncio.create_task(stop.wait())]
+        await asyncio.wait(signs, timeout=KEEPER_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+        for sign in signs:
+            sign.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), FIRST_CLIENTS_S)
+        await self._keeper.run(stop)
 
     async def _tell_ready(self) -> None:
         await self._supervisor.ready()
