@@ -131,10 +131,6 @@ def _allocate(path: str) -> None:
         os.close(fd)
 
 
-def _whole(places: Places) -> bool:
-    return _known(places) is not None or reads_whole(places.index, PROBE_TIMEOUT_S)
-
-
 def _read(path: str) -> str:
     try:
         return Path(path).read_text()
