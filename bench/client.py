@@ -2,6 +2,8 @@
 
 A :class:`Client` belongs to one process, of this machine (``bench/processes.py``) or of another (``bench/hosts.py``).
 It opens its engine and one session per lane, keeps them over all phases, and answers every ``Begin`` with a report.
+A warm-up is a phase whose report nobody adds up, and which does not count as progress; what follows it goes on with the
+operations where it stopped, so that nothing is read twice that the workload would read once.
 
 A client process talks over a pipe: it says ``Ready`` (or ``Refused``, when it cannot work at all); for every ``Begin``
 it says ``Progress`` a few times a second and at last ``Finished``. Any word from the parent in between, or the parent's
@@ -16,7 +18,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -29,6 +31,7 @@ from bench.drivers.run import Run
 from bench.engines import open_engine
 from bench.engines.batches import batched
 from bench.engines.ports import Session, SplitSession
+from bench.operations import Operation
 from bench.plan import LoadPlan
 from bench.recorder import LoadReport, Recorder
 from bench.workloads import WORKLOADS
@@ -38,11 +41,15 @@ URGENT_NICE: Final = -10
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """Start phase ``phase`` of the run that began at ``begin_s``, at ``start_s``: all clients at the same time."""
+    """Start phase ``phase`` of the run that began at ``begin_s``, at ``start_s``: all clients at the same time.
+
+    ``warm_up``: of the warm-up, which began at ``begin_s``, instead.
+    """
 
     begin_s: float
     start_s: float
     phase: int
+    warm_up: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -87,6 +94,7 @@ class Client:
         self._workload = WORKLOADS[shape.workload]
         self._engine = open_engine(plan)
         self._done = Progress(0, 0, 0)
+        self._under_way: list[Iterator[Operation]] = []  # a warm-up's, to go on with
         self._terms = Terms(
             objects=shape.objects_read(),
             shared=self._shared,
@@ -103,18 +111,22 @@ class Client:
 
     def work(self, begin: Begin, on_tick: OnTick) -> LoadReport:
         """Do one phase. ``on_tick`` hears what was counted so far, in all phases, and says whether to stop."""
-        until_s = begin.begin_s + self._plan.shape.duration_s
+        shape = self._plan.shape
+        until_s = begin.begin_s + (shape.warmup_s if begin.warm_up else shape.duration_s)
         before = self._done
 
-        def tick(recorders: Sequence[Recorder]) -> bool:
-            return on_tick(_progress(before, recorders))
+        def so_far(recorders: Sequence[Recorder]) -> Progress:
+            return before if begin.warm_up else _progress(before, recorders)
 
-        run = Run(
-            begin.begin_s, until_s, self._plan.shape.interval_s, self._plan.timeout_s, tick, self._arrivals(begin)
-        )
+        def tick(recorders: Sequence[Recorder]) -> bool:
+            return on_tick(so_far(recorders))
+
+        run = Run(begin.begin_s, until_s, shape.interval_s, self._plan.timeout_s, tick, self._arrivals(begin))
+        lanes = self._under_way or self._lanes(self._workload.phases[begin.phase % len(self._workload.phases)])
+        self._under_way = lanes if begin.warm_up else []
         time.sleep(max(begin.start_s - time.monotonic(), 0))
-        recorders = self._drive(run, self._workload.phases[begin.phase % len(self._workload.phases)])
-        self._done = _progress(before, recorders)
+        recorders = self._drive(run, lanes)
+        self._done = so_far(recorders)
         total = run.recorder()
         for recorder in recorders:
             total.merge(recorder.report())
@@ -127,13 +139,15 @@ class Client:
             session.close()
         self._engine.close()
 
-    def _drive(self, run: Run, operations: Operations) -> list[Recorder]:
-        lanes = [operations(self._terms, self._lane(index)) for index in range(self._plan.shape.concurrent)]
+    def _drive(self, run: Run, lanes: Sequence[Iterator[Operation]]) -> list[Recorder]:
         if self._split:
             return by_readiness.drive(run, self._split, lanes)
-        if self._engine.batches:
-            lanes = [batched(lane, self._plan.shape.batch) for lane in lanes]
         return by_threads.drive(run, self._sessions, lanes)
+
+    def _lanes(self, operations: Operations) -> list[Iterator[Operation]]:
+        """What each lane does in a phase, from its beginning."""
+        lanes = [operations(self._terms, self._lane(index)) for index in range(self._plan.shape.concurrent)]
+        return [batched(lane, self._plan.shape.batch) for lane in lanes] if self._engine.batches else lanes
 
     def _lane(self, index: int) -> Lane:
         number = self._plan.first_lane + index

@@ -81,12 +81,15 @@ def _load(options: BenchOptions, console: Console) -> tuple[LoadReport, CpuUse |
     before = CpuTime({})
     clients = ClientCpu()
 
-    def on_begin() -> None:
-        nonlocal before
-        before = read_cpu_of(options.server_pids)
-        clients.begin()
+    shape = options.plan.shape
+    with running(console, shape.duration_s, warmup_s=shape.warmup_s, quiet=options.quiet) as (begin_bar, on_progress):
 
-    with running(console, options.plan.shape.duration_s, quiet=options.quiet) as on_progress:
+        def on_begin() -> None:
+            nonlocal before
+            begin_bar()
+            before = read_cpu_of(options.server_pids)
+            clients.begin()
+
         report = run_load(options.plan, on_progress, on_begin=on_begin)
     if not options.server_pids:
         return report, None

@@ -112,7 +112,7 @@ class RayCrew:
         self._reports.clear()
         self._waiting = {}
         for index, (actor, ahead_s) in enumerate(zip(self._actors, self._ahead_s, strict=True)):
-            theirs = Begin(begin.begin_s + ahead_s, begin.start_s + ahead_s, begin.phase)
+            theirs = msgspec.structs.replace(begin, begin_s=begin.begin_s + ahead_s, start_s=begin.start_s + ahead_s)
             self._waiting[actor.work.remote(msgspec.json.encode(theirs))] = index
 
     def gather(self, give_up_s: float, on_progress: OnProgress) -> list[LoadReport]:

@@ -78,6 +78,11 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def parse_warmup(text: str) -> float:
+    """As :func:`parse_duration`, but it may be nothing: ``0``, ``0s``. Raises ValueError."""
+    return 0.0 if re.fullmatch(r"0(ms|s|m|h)?", text, re.ASCII) else parse_duration(text)
+
+
 def parse_options(args: Sequence[str], environ: Mapping[str, str]) -> BenchOptions:
     """The options in ``args``. Prints and raises SystemExit (2) where they make no sense, (0) for ``--help``."""
     parser = _parser()
@@ -162,6 +167,7 @@ def _shape(found: argparse.Namespace) -> Shape:
         mix=_mix(found),
         batch=found.batch,
         ray=found.ray,
+        warmup_s=found.warmup,
     )
 
 
@@ -198,6 +204,10 @@ def _check(found: argparse.Namespace, name: str) -> None:
         (
             found.rate and len(workload.phases) > 1,
             f"--rate does not go with the workload {name!r}: a burst has no rate",
+        ),
+        (
+            found.warmup and len(workload.phases) > 1,
+            f"--warmup does not go with the workload {name!r}: a burst that was cut short is none",
         ),
         (
             found.ray and not found.processes,
@@ -243,6 +253,10 @@ def _size(text: str) -> int:
 
 def _duration(text: str) -> float:
     return _explained(parse_duration, text)
+
+
+def _warmup(text: str) -> float:
+    return _explained(parse_warmup, text)
 
 
 def _rate(text: str) -> float:
@@ -327,6 +341,7 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
     add("--rate", "--rps-limit", type=_arrivals, metavar="RATE", help="begin 500 operations/s (500) or bytes (2GB/s)")
     add("--concurrent", type=_count, metavar="N", help="connections (default: 20, or the workload's)")
     add("--duration", type=_duration, default=Shape().duration_s, metavar="TIME", help="default: 5m")
+    add("--warmup", type=_warmup, default=0.0, metavar="TIME", help="load before that, not counted (default: 0s)")
     add("--timeout", type=_duration, default=60.0, metavar="TIME", help="of one operation (default: 60s)")
     add("--seed", type=int, default=0, help="of the random choices (default: %(default)s)")
     add("--noprepare", action="store_true", help="the objects are there already; upload and remove nothing")

@@ -39,6 +39,7 @@ from bench.servers.varnish import find_varnish, serve_varnish, varnish_version
 BUCKET: Final = "bench"
 KEYS: Final = ("AKIDFOREBAYBENCH0001", "a-secret-of-this-machine-only-0001")
 UPSTREAM_KEYS: Final = ("AKIDFOREBAYBENCH0002", "a-secret-of-this-machine-only-0002")
+CLIENT_WARMUP_S: Final = 2.0
 _BLOCK_BYTES: Final = 16 * 1024 * 1024
 
 Say = Callable[[str], None]
@@ -47,7 +48,11 @@ Serve = Callable[["Grounds"], AbstractContextManager[Listening]]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a comparison is run: who, what, seconds per measurement, which cores."""
+    """How a comparison is run: who, what, seconds per measurement, which cores.
+
+    ``asked_warmup_s``: before each measurement; None: ``CLIENT_WARMUP_S`` with a client library, which begins slowly
+    whatever the server does, and none with ``raw``.
+    """
 
     servers: tuple[str, ...]
     cases: tuple[Case, ...]
@@ -57,11 +62,23 @@ class Terms:
     server_cpus: tuple[int, ...]
     client_cpus: tuple[int, ...]
     engine: str = "raw"
+    asked_warmup_s: float | None = None
+
+    @property
+    def warmup_s(self) -> float:
+        """How long clients work before a measurement."""
+        if self.asked_warmup_s is not None:
+            return self.asked_warmup_s
+        return 0.0 if self.engine == "raw" else CLIENT_WARMUP_S
 
     def plan(self, endpoint: str, case: Case) -> LoadPlan:
         """The load on one server at one case."""
         shape = case.shape(
-            engine=self.engine, concurrent=self.concurrent, duration_s=self.duration_s, discard=self.engine == "raw"
+            engine=self.engine,
+            concurrent=self.concurrent,
+            duration_s=self.duration_s,
+            warmup_s=self.warmup_s,
+            discard=self.engine == "raw",
         )
         return LoadPlan(door_to(endpoint), shape, timeout_s=30, cpus=self.client_cpus)
 
@@ -162,6 +179,7 @@ def run_peers(terms: Terms, directory: str | None, say: Say) -> Comparison:
         versions=versions,
         rows=summarise(samples, reference),
         samples=samples,
+        warmup_s=terms.warmup_s,
     )
 
 
@@ -220,7 +238,7 @@ def compare(terms: Terms, contenders: Sequence[Listening], say: Say = lambda _: 
 
 
 def measure(terms: Terms, contender: Listening, case: Case, turn: int) -> Sample:
-    """One measurement of one server."""
+    """One measurement of one server. Raises KeyboardInterrupt where it was interrupted before it measured anything."""
     before = CpuTime({})
     clients = ClientCpu()
 
@@ -230,6 +248,8 @@ def measure(terms: Terms, contender: Listening, case: Case, turn: int) -> Sample
         clients.begin()
 
     report = run_load(terms.plan(contender.endpoint, case), on_begin=on_begin)
+    if report.last_s <= report.begin_s:
+        raise KeyboardInterrupt  # the run took the interruption for the end of its warm-up
     used = read_cpu(contender.pid).since(before)
     return Sample(
         contender=contender.name,

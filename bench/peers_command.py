@@ -22,7 +22,7 @@ from bench.engines import ENGINES
 from bench.lines.hits import judge_hits
 from bench.load import LoadFailed
 from bench.operations import OperationFailed
-from bench.options import parse_duration
+from bench.options import parse_duration, parse_warmup
 from bench.peers import CONTENDERS, Terms, run_peers
 from bench.report.comparison import draw_comparison, print_comparison, render_comparison
 from bench.report.verdicts import print_verdicts
@@ -91,6 +91,7 @@ def _terms(found: argparse.Namespace) -> Terms:
         server_cpus=server_cpus,
         client_cpus=client_cpus,
         engine=found.engine,
+        asked_warmup_s=None if found.warmup is None else parse_warmup(found.warmup),
     )
 
 
@@ -105,6 +106,7 @@ def _parser(*, quick: bool) -> argparse.ArgumentParser:
     add("--sizes", default=_CASES, help="objects, or RANGE/OBJECT, by comma (default: %(default)s)")
     add("--rounds", type=int, default=5, help="interleaved rounds (default: %(default)s)")
     add("--duration", default="2s", help="of one measurement (default: %(default)s)")
+    add("--warmup", metavar="TIME", help="before each measurement, not counted (default: 0s with raw, else 2s)")
     add("--concurrent", type=int, default=16, help="connections (default: %(default)s)")
     add("--engine", choices=sorted(ENGINES), default="raw", help="the client (default: %(default)s)")
     add("--dir", help="where files and caches lie while it runs (default: the temporary directory)")

@@ -47,7 +47,8 @@ class Shape(msgspec.Struct, frozen=True):
 
     ``range_bytes``: of a range, a part or a sample, as the workload has it; 0: as the workload chooses. ``rate``: how
     many operations begin per second (or, ``rate_by_bytes``, body bytes) whatever the server does; 0: a closed loop.
-    ``batch``: objects that the engine ``torch`` reads at a time.
+    ``batch``: objects that the engine ``torch`` reads at a time. ``warmup_s``: how long clients work before
+    anything is counted; the window of ``duration_s`` comes after that.
     """
 
     engine: str = "raw"
@@ -65,6 +66,7 @@ class Shape(msgspec.Struct, frozen=True):
     mix: Mix = Mix()
     batch: int = 32
     ray: str = ""
+    warmup_s: float = 0.0
 
     @property
     def interval_s(self) -> float:

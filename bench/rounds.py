@@ -143,7 +143,10 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """A whole comparison: the JSON file. ``duration_s``: of one sample; ``reference``: whom ratios are to."""
+    """A whole comparison: the JSON file. ``duration_s``: of one sample; ``reference``: whom ratios are to.
+
+    ``warmup_s``: how long the clients of a sample worked before it; one that was kept before there was any says none.
+    """
 
     format: int
     started: str
@@ -159,6 +162,7 @@ class Comparison(msgspec.Struct, frozen=True):
     rows: list[Row]
     samples: list[Sample]
     command: str = ""
+    warmup_s: float = 0.0
 
 
 def render_json(comparison: Comparison) -> bytes:

@@ -1,8 +1,9 @@
 """One thread per session: for clients that block, as most programs' do.
 
 Every thread has a recorder and an iterator of its own, so they share nothing but the interpreter and, in an open loop,
-the schedule: a thread takes a turn and waits until it comes. The calling thread reports progress and owns the threads:
-it returns, or raises what one of them raised, when all have ended.
+the schedule: a thread takes a turn and waits until it comes. What an iterator gave is begun, unless the run is stopped
+early, so that the next run can go on with it. The calling thread reports progress and owns the threads: it returns, or
+raises what one of them raised, when all have ended.
 """
 
 from __future__ import annotations
@@ -47,22 +48,22 @@ class _Turns:
         self._run = run
         self._lock = threading.Lock()
 
-    def wait(self, size: int) -> tuple[float, float | None] | None:
-        """Begin an operation of ``size`` bytes: now, and when it was intended (open loop). None: the run is over."""
-        now = time.monotonic()
-        if now >= self._run.until_s or self.stop.is_set():
+    def wait(self, operations: Iterator[Operation]) -> tuple[Operation, float, float | None] | None:
+        """The operation to begin now, the time, and when it was intended (open loop). None: there are no more."""
+        if time.monotonic() >= self._run.until_s or self.stop.is_set():
             return None
         arrivals = self._run.arrivals
         if arrivals is None:
-            return now, None
-        intended_s = self._take(arrivals, size)
-        if intended_s >= self._run.until_s:
+            operation = next(operations, None)
+            return None if operation is None else (operation, time.monotonic(), None)
+        taken = self._take(arrivals, operations)
+        if taken is None:
             return None
-        if intended_s > now:
-            if self.stop.wait(intended_s - now):
-                return None
-            now = time.monotonic()
-        return now, intended_s
+        operation, intended_s = taken
+        wait_s = intended_s - time.monotonic()
+        if wait_s > 0 and self.stop.wait(wait_s):
+            return None
+        return operation, time.monotonic(), intended_s
 
     def unsent(self) -> int:
         """Turns of the window that nobody took; none where the run was stopped before its end."""
@@ -71,17 +72,18 @@ class _Turns:
             return 0
         return arrivals.unsent(self._run.until_s)
 
-    def _take(self, arrivals: Arrivals, size: int) -> float:
+    def _take(self, arrivals: Arrivals, operations: Iterator[Operation]) -> tuple[Operation, float] | None:
+        """The next operation and its turn, unless that comes after the window."""
         with self._lock:
-            return arrivals.due_s if arrivals.due_s >= self._run.until_s else arrivals.take(size)
+            if arrivals.due_s >= self._run.until_s:
+                return None
+            operation = next(operations, None)
+            return None if operation is None else (operation, arrivals.take(operation.moves))
 
 
 def _work(turns: _Turns, session: Session, operations: Iterator[Operation], recorder: Recorder) -> None:
-    for operation in operations:
-        turn = turns.wait(operation.moves)
-        if turn is None:
-            return
-        started_s, intended_s = turn
+    while turn := turns.wait(operations):
+        operation, started_s, intended_s = turn
         try:
             count = session.perform(operation)
         except OperationFailed as fault:

@@ -6,6 +6,7 @@ lines are numbered. A shell.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -39,6 +40,7 @@ def _peers(stage: Stage, servers: tuple[str, ...], cases: tuple[Case, ...], engi
         client_cpus=stage.client_cpus,
         engine=engine,
     )
+    terms = dataclasses.replace(terms, asked_warmup_s=terms.warmup_s * stage.scale)
     return run_peers(terms, str(stage.root), stage.say)
 
 

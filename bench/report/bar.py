@@ -25,14 +25,22 @@ def preparing(console: Console, objects: int, *, quiet: bool) -> Iterator[Callab
 
 
 @contextmanager
-def running(console: Console, duration_s: float, *, quiet: bool) -> Iterator[Callable[[Counted], None]]:
-    """A bar over ``duration_s`` from the first call; call it with what was counted so far."""
+def running(
+    console: Console, duration_s: float, *, warmup_s: float = 0.0, quiet: bool
+) -> Iterator[tuple[Callable[[], None], Callable[[Counted], None]]]:
+    """A bar over ``duration_s``: call the first when that begins, the second with what was counted so far."""
     with _progress(console, quiet=quiet) as progress:
-        task = progress.add_task("running", total=duration_s, note="")
+        task = progress.add_task("warming up" if warmup_s else "running", total=duration_s, note="")
         speed = _Speed()
-        yield lambda counted: progress.update(
-            task, completed=min(speed.elapsed(), duration_s), note=speed.describe(counted)
-        )
+
+        def begin() -> None:
+            speed.begin()
+            progress.update(task, description="running")
+
+        def show(counted: Counted) -> None:
+            progress.update(task, completed=min(speed.elapsed(), duration_s), note=speed.describe(counted))
+
+        yield begin, show
 
 
 class _Speed:
@@ -42,6 +50,9 @@ class _Speed:
         self._begin_s = self._last_s = time.monotonic()
         self._last = Counted(0, 0, 0)
         self._text = ""
+
+    def begin(self) -> None:
+        self._begin_s = self._last_s = time.monotonic()
 
     def elapsed(self) -> float:
         return time.monotonic() - self._begin_s

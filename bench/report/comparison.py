@@ -17,7 +17,7 @@ from bench.report import page
 from bench.report.figure import AMBER, FAINT, INK, PLUM, SAGE, STONE, TARGET, WATER, label_figure, new_figure
 from bench.report.html import machine_table
 from bench.report.scale import render_ms
-from bench.report.table import describe_machine
+from bench.report.table import after_warmup, describe_machine
 from bench.report.verdicts import cells as verdict_cells
 from bench.rounds import Case, Comparison, Ratio, Row
 
@@ -81,7 +81,7 @@ def describe_terms(comparison: Comparison) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in comparison.versions.items())
     return (
         f"{versions}; one core for the server; {comparison.engine}, {comparison.concurrent} connections; median of "
-        f"{comparison.rounds} interleaved rounds of {comparison.duration_s:g} s"
+        f"{comparison.rounds} interleaved rounds of {comparison.duration_s:g} s{after_warmup(comparison.warmup_s)}"
     )
 
 

@@ -24,10 +24,16 @@ def describe_shape(result: Result) -> str:
     shape = result.shape
     what = f"{render_bytes(shape.range_bytes)} of " if shape.range_bytes else ""
     processes = f"{shape.processes} process{'es' if shape.processes > 1 else ''}"
+    time = f"{result.rates.window_s:.3g} s{after_warmup(shape.warmup_s)}"
     return (
         f"{shape.workload}, {what}{shape.objects:,} objects of {render_bytes(shape.object_bytes)}, {shape.engine}, "
-        f"{shape.concurrent} connections in {processes}, {_pace(shape)}{result.rates.window_s:.3g} s"
+        f"{shape.concurrent} connections in {processes}, {_pace(shape)}{time}"
     )
+
+
+def after_warmup(seconds: float) -> str:
+    """What follows the length of a measurement; nothing where there was no warm-up."""
+    return f" after {seconds:g} s of warm-up" if seconds else ""
 
 
 def _pace(shape: Shape) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.client import Begin
+from bench.client import Begin, Progress
 from bench.command import main
 from bench.crew import LoadFailed
 from bench.hosts import RayCrew
@@ -58,6 +58,22 @@ async def test_two_nodes_make_one_load(cluster: Any, tmp_path: Path) -> None:
     burst = OBJECTS + 4 * OBJECTS
     first = [each.method for each in seen[:burst]]
     assert first == ["PUT"] * OBJECTS + ["GET"] * 4 * OBJECTS
+
+
+async def test_a_warm_up_on_two_nodes_counts_for_nothing(cluster: Any) -> None:
+    async with FakeS3() as fake:
+        fake.shelf.put("b", f"p/{SIZE}/000000", bytes(SIZE))
+        shape = Shape(
+            prefix="p/", object_bytes=SIZE, objects=1, concurrent=4, processes=2, ray=cluster.address,
+            duration_s=2.0, warmup_s=2.0,
+        )  # fmt: skip
+        before: list[int] = []
+        heard: list[Progress] = []
+        plan = LoadPlan(Door((fake.endpoint,), "b", "AK", "SK"), shape)
+        report = await asyncio.to_thread(run_load, plan, heard.append, on_begin=lambda: before.append(len(fake.seen)))
+        assert before[0] > 0
+        assert (report.requests, report.errors) == (len(fake.seen) - before[0], {})
+        assert all(each.requests <= report.requests for each in heard)
 
 
 def test_each_node_has_a_client(cluster: Any) -> None:

@@ -74,7 +74,9 @@ def test_other_workloads_are_told_apart_and_other_lengths_are_not() -> None:
     plain = run()
     longer = msgspec.structs.replace(plain, shape=msgspec.structs.replace(plain.shape, duration_s=99.0))
     larger = msgspec.structs.replace(plain, shape=msgspec.structs.replace(plain.shape, object_bytes=5))
+    warmed = msgspec.structs.replace(plain, shape=msgspec.structs.replace(plain.shape, warmup_s=2.0))
     assert differences(Side("a", (plain,)), Side("b", (longer,))) == []
+    assert differences(Side("a", (plain,)), Side("b", (warmed,))) == ["warmup_s: 0.0 and 2.0"]
     assert differences(Side("a", (plain,)), Side("b", (larger, larger))) == [
         f"object_bytes: {plain.shape.object_bytes} and 5"
     ]

@@ -27,7 +27,7 @@ class TwoClients:
 
     def begin(self, begin: Begin) -> None:
         self.begun.append(begin)
-        self.log.append(f"begin {begin.phase}")
+        self.log.append("warm up" if begin.warm_up else f"begin {begin.phase}")
 
     def gather(self, give_up_s: float, on_progress: OnProgress) -> list[LoadReport]:
         begin = self.begun[-1]
@@ -46,10 +46,18 @@ class TwoClients:
         self.log.append("close")
 
 
-def led(crew: TwoClients, workload: str, duration_s: float = 60.0) -> LoadReport:
-    plan = LoadPlan(Door(("http://h",), "b"), Shape(workload=workload, duration_s=duration_s))
+def led(
+    crew: TwoClients,
+    workload: str,
+    duration_s: float = 60.0,
+    *,
+    warmup_s: float = 0.0,
+    on_progress: OnProgress = lambda _: None,
+) -> LoadReport:
+    shape = Shape(workload=workload, duration_s=duration_s, warmup_s=warmup_s)
+    plan = LoadPlan(Door(("http://h",), "b"), shape)
     crew.interval_s = plan.shape.interval_s
-    return lead(plan, crew, lambda _: None, on_begin=lambda: crew.log.append("on_begin"))
+    return lead(plan, crew, on_progress, on_begin=lambda: crew.log.append("on_begin"))
 
 
 def test_a_workload_of_one_phase_runs_once() -> None:
@@ -58,6 +66,24 @@ def test_a_workload_of_one_phase_runs_once() -> None:
     assert crew.log == ["ready", "on_begin", "begin 0"]
     assert (report.requests, report.bytes) == (2, 14)
     assert report.begin_s == crew.begun[0].begin_s == crew.begun[0].start_s
+
+
+def test_a_warm_up_ends_before_the_first_reading_and_counts_for_nothing() -> None:
+    crew = TwoClients(last=9)
+    heard: list[Progress] = []
+    report = led(crew, "get", warmup_s=30.0, on_progress=heard.append)
+    assert crew.log == ["ready", "warm up", "on_begin", "begin 0"]
+    assert (report.requests, report.bytes, len(heard)) == (2, 14, 1)
+    assert report.begin_s == crew.begun[1].begin_s == crew.begun[1].start_s > crew.begun[0].begin_s
+
+
+def test_an_interruption_of_the_warm_up_ends_the_run_with_nothing() -> None:
+    crew = TwoClients(last=0)
+    heard: list[Progress] = []
+    report = led(crew, "get", warmup_s=30.0, on_progress=heard.append)
+    assert crew.log == ["ready", "warm up", "stop", "on_begin"]
+    assert (report.requests, report.errors, report.interval_bytes, heard) == (0, {}, [], [])
+    assert report.last_s == report.begin_s
 
 
 def test_phases_go_round_until_an_interruption_stops_them() -> None:

@@ -83,6 +83,14 @@ def test_an_open_loop(text: str, rate: float, *, by_bytes: bool) -> None:
     assert parse("").plan.shape.arrivals is None
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 0), ("--warmup 0", 0), ("--warmup 0s", 0), ("--warmup 1m", 60), ("--warmup 500ms", 0.5)]
+)
+def test_a_warm_up(text: str, seconds: float) -> None:
+    shape = parse(text).plan.shape
+    assert (shape.warmup_s, shape.duration_s) == (seconds, 300.0)
+
+
 def test_clients_elsewhere() -> None:
     shape = parse("--ray 10.0.0.1:6379 --processes 4").plan.shape
     assert (shape.ray, shape.processes) == ("10.0.0.1:6379", 4)
@@ -139,6 +147,10 @@ def test_without_preparation_nothing_is_removed() -> None:
         ("--target 0", "no target"),
         ("--duration soon", "no duration"),
         ("--duration 0s", "no duration"),
+        ("--warmup soon", "no duration"),
+        ("--warmup -1s", "warmup"),
+        ("--warmup 00", "no duration"),
+        ("checkpoint --warmup 2s", "--warmup does not go with the workload 'checkpoint'"),
         ("--objects 0", "no count"),
         ("--concurrent -3", "concurrent"),
         ("--engine curl", "invalid choice"),

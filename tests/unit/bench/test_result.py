@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 
@@ -74,6 +76,13 @@ def test_json_keeps_all_of_it_and_no_secret() -> None:
     document = render_json(result)
     assert parse_json(document) == result
     assert not any(secret in document for secret in (b"AKID", b"the-secret", b"the-token"))
+
+
+def test_a_result_from_before_there_were_warm_ups_had_none() -> None:
+    result = judged(even_load().report())
+    document = json.loads(render_json(result))
+    assert document["shape"].pop("warmup_s") == 0
+    assert parse_json(json.dumps(document).encode()) == result
 
 
 @pytest.mark.parametrize("document", [b"{}", b"not json", b"[]"])

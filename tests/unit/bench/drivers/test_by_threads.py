@@ -88,6 +88,21 @@ def test_a_finite_workload_ends_the_run() -> None:
     assert [recorder.requests for recorder in recorders] == [3, 2]
 
 
+@pytest.mark.parametrize("rate", [None, Rate(200.0)])
+def test_the_next_run_goes_on_where_the_window_ended(rate: Rate | None) -> None:
+    taken = iter(range(10**9))
+    source: Iterator[Operation] = (READ for _ in taken)
+    sessions = [Counted(10**9)]
+    done = 0
+    for _ in range(3):
+        now = time.monotonic()
+        arrivals = rate and Arrivals(rate, now)
+        (recorder,) = drive(Run(now, now + 0.05, 0.1, 30.0, lambda _: False, arrivals), sessions, [source])
+        assert recorder.requests > 0
+        done += recorder.requests
+    assert next(taken) == done  # nothing was taken that was not done
+
+
 def open_run(per_s: float, seconds: float) -> Run:
     now = time.monotonic()
     return Run(now, now + seconds, 0.1, 30.0, lambda _: False, Arrivals(Rate(per_s), now))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import msgspec
 import pytest
@@ -48,6 +49,20 @@ def test_a_row_for_each_server_and_size_fits_a_terminal() -> None:
     (row, _) = [line for line in said.splitlines() if line.startswith("  forebay")]
     assert "30,000" in row
     assert "0.75 (0.75-0.75)" in row
+
+
+def test_a_warm_up_is_said_and_kept() -> None:
+    warmed = msgspec.structs.replace(a_comparison(), warmup_s=1.5)
+    assert "rounds of 2 s after 1.5 s of warm-up" in " ".join(printed(warmed).split())
+    assert "warm-up" not in printed(a_comparison())
+    assert json.loads(render_json(warmed))["warmup_s"] == 1.5
+    assert parse_json(render_json(warmed)) == warmed
+
+
+def test_a_comparison_from_before_there_were_warm_ups_had_none() -> None:
+    document = json.loads(render_json(a_comparison()))
+    del document["warmup_s"]
+    assert parse_json(json.dumps(document).encode()) == a_comparison()
 
 
 def test_failures_spoil_the_figures() -> None:

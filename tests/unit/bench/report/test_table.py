@@ -45,6 +45,11 @@ def test_the_shape_in_one_line() -> None:
     assert said == "range, 1 MiB of 64 objects of 8 MiB, raw, 20 connections in 1 process, 1 s"
 
 
+def test_a_warm_up_is_said() -> None:
+    said = describe_shape(a_result(shape=Shape(duration_s=1.0, warmup_s=0.5)))
+    assert said.endswith("1 s after 0.5 s of warm-up")
+
+
 def test_an_open_loop_a_mix_and_a_cost_are_shown() -> None:
     plain = a_result(shape=Shape(object_bytes=8 << 20, duration_s=1.0, rate=500.0))
     kind = KindResult(3, 4, 0, 1.0, 1.0, plain.latency)
