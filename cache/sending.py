@@ -28,7 +28,7 @@ _FILE_ERRORS: Final = frozenset({errno.EIO, errno.EINVAL, errno.EBADF, errno.EOV
 class FileSender:
     """Sends from files on one transport. ``stall_s``: how long the other end may take nothing."""
 
-    __slots__ = ("_fd", "_loop", "_socket", "_stall_s", "_transport", "_waiter", "watched")
+    __slots__ = ("_fd", "_loop", "_socket", "_stall_s", "_transport", "_waiter", "_watched")
 
     def __init__(self, transport: asyncio.Transport, *, stall_s: float = 60.0) -> None:
         self._loop = asyncio.get_running_loop()
@@ -38,7 +38,7 @@ class FileSender:
         self._socket.settimeout(0)  # as it was: the flag belongs to the connection, not to the descriptor
         self._stall_s = stall_s
         self._waiter: asyncio.Future[None] | None = None
-        self.watched = False  # whether somebody is called whenever the socket takes bytes
+        self._watched = False  # whether somebody is called when the socket takes bytes
 
     async def send(self, fd: int, offset: int, count: int, *, head: bytes = b"") -> None:
         """Send ``head``, then ``count`` bytes at ``offset`` of the file ``fd``.
@@ -92,22 +92,24 @@ class FileSender:
         return taken
 
     def watch(self, writable: Callable[[], None]) -> None:
-        """Call ``writable`` whenever the socket takes bytes, until ``unwatch`` or ``close``."""
-        if not self.watched:
-            self._loop.add_writer(self._fd, writable)
-            self.watched = True
+        """Call ``writable`` once, when the socket takes bytes again; never after ``close``."""
+        self._loop.add_writer(self._fd, self._takes, writable)
+        self._watched = True
 
-    def unwatch(self) -> None:
-        """End that."""
-        if self.watched:
+    def _takes(self, writable: Callable[[], None]) -> None:
+        self._unwatch()
+        writable()
+
+    def _unwatch(self) -> None:
+        if self._watched:
             self._loop.remove_writer(self._fd)
-            self.watched = False
+            self._watched = False
 
     def close(self) -> None:
         """Let go of the duplicate; whoever waits in ``send`` gets ConnectionResetError. May be called twice."""
         if self._fd < 0:
             return
-        self.unwatch()
+        self._unwatch()
         if self._waiter is not None:
             self._loop.remove_writer(self._fd)
             if not self._waiter.done():

@@ -11,7 +11,6 @@ connection; a body that ends short of its announced length is such a failure and
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
@@ -21,11 +20,12 @@ from typing import Final, assert_never
 from cache.faults import OwnFault
 from cache.pieces import Cause, FilePiece, MemoryPiece, Piece
 from cache.sending import FileSender
+from gateway.http.turns import Turns
 from gateway.meter.counters import ClientMeter
 from gateway.s3.answers import Answer
 
 FIRST_BYTES: Final = 1024 * 1024  # an object up to here leaves in one turn of the loop
-SLICE_BYTES: Final = 256 * 1024  # of one connection, in one turn of the loop: the others' slices leave in between
+SLICE_BYTES: Final = 1024 * 1024  # of one long answer, when its turn has come
 _ALL: Final = 1 << 62
 
 
@@ -34,7 +34,7 @@ class Pushed(Enum):
 
     DONE = "nothing is left"
     FULL = "the client takes no more for now"
-    TURN = "the loop should turn first"
+    TURN = "it is the others' turn"
     COLD = "the next bytes must be verified again"
 
 
@@ -67,11 +67,19 @@ def send_first(sender: FileSender, meter: ClientMeter, head: bytes, piece: Piece
 
 
 class Sending:
-    """One answer on its way through ``sender``, counted by ``meter``; ``monotonic`` tells seconds."""
+    """One answer on its way through ``sender``, counted by ``meter``, one of many in ``turns``.
 
-    __slots__ = ("_done", "_head", "_meter", "_monotonic", "_pieces", "_sender", "_sound", "blocked_at", "body_bytes")
+    ``monotonic`` tells seconds.
+    """
 
-    def __init__(self, sender: FileSender, meter: ClientMeter, monotonic: Callable[[], float], head: bytes) -> None:
+    __slots__ = (
+        "_done", "_head", "_meter", "_monotonic", "_pieces", "_sender", "_sound", "_turns", "blocked_at", "body_bytes",
+    )  # fmt: skip
+
+    def __init__(
+        self, sender: FileSender, meter: ClientMeter, monotonic: Callable[[], float], turns: Turns, head: bytes
+    ) -> None:
+        self._turns = turns
         self._sender = sender
         self._meter = meter
         self._monotonic = monotonic
@@ -160,7 +168,7 @@ class Sending:
                 case Pushed.COLD:
                     await self.warm()
                 case Pushed.TURN:
-                    await asyncio.sleep(0)
+                    await self._turns.wait()
                 case _:
                     assert_never(pushed)
 

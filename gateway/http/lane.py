@@ -201,10 +201,10 @@ class Connection(RequestHandler):
         if left is None and len(pieces) < 2:
             self._answered(reply)
             return
-        self.sending = Sending(sender, reply.meter, time.monotonic, head)
+        self.sending = Sending(sender, reply.meter, time.monotonic, self.service.turns, head)
         self.sending.follow([*([] if left is None else [left]), *pieces[1:]])
         self._reply = reply
-        self._loop.call_soon(self._push)
+        self._take_turn()
 
     async def _answer(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
         """A read that has to wait, from its look-up to its last byte."""
@@ -228,7 +228,7 @@ class Connection(RequestHandler):
 
     async def deliver(self, sender: FileSender, reply: Reply) -> None:
         """Send a reply to its end. Raises ConnectionError once the connection is aborted."""
-        self.sending = Sending(sender, reply.meter, time.monotonic, reply.head)
+        self.sending = Sending(sender, reply.meter, time.monotonic, self.service.turns, reply.head)
         try:
             await send_answer(self.sending, reply.answer, chunked=reply.chunked)
         except (ConnectionError, asyncio.CancelledError) as error:
@@ -259,6 +259,9 @@ class Connection(RequestHandler):
                 self._regulars = (regular, *self._regulars[: HABITS_MAX - 1])
         return admitted
 
+    def _take_turn(self) -> None:
+        self.service.turns.ask(self._push)
+
     def _push(self) -> None:
         """Give the socket what it takes of the lane's reply, and see to it that the rest follows."""
         sending, reply, sender = self.sending, self._reply, self.sender
@@ -270,15 +273,13 @@ class Connection(RequestHandler):
             self._broke_off(reply, error)
             return
         if pushed is Pushed.DONE:
-            sender.unwatch()
             self._answered(reply)
         elif pushed is Pushed.COLD:
-            sender.unwatch()
             self._warming = self._loop.create_task(self._warm(sending, reply))
         elif pushed is Pushed.FULL:
-            sender.watch(self._push)
-        elif not sender.watched:
-            self._loop.call_soon(self._push)
+            sender.watch(self._take_turn)
+        else:
+            self._take_turn()
 
     async def _warm(self, sending: Sending, reply: Reply) -> None:
         """The next bytes are not in memory any more: have them verified again, then go on."""

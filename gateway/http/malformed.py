@@ -31,7 +31,8 @@ class Malformed(web.StreamResponse):
         reply = service.refusal(error, time.monotonic(), request=None, admitted=None, keep=False)
         if sender is None:
             raise ConnectionResetError("the client has gone")
-        await send_answer(Sending(sender, reply.meter, time.monotonic, reply.head), reply.answer, chunked=False)
+        sending = Sending(sender, reply.meter, time.monotonic, service.turns, reply.head)
+        await send_answer(sending, reply.answer, chunked=False)
         service.answered(reply)
 
     @override

@@ -25,6 +25,7 @@ from gateway.admission import Admission, Admitted, Regular
 from gateway.forward import RequestBody
 from gateway.http.heads import frame_of
 from gateway.http.kept import Kept, KeptReplies
+from gateway.http.turns import Turns
 from gateway.meter.counters import ClientMeter, WorkerMeter
 from gateway.reads import Judged, Reads
 from gateway.s3.answers import Answer
@@ -79,6 +80,7 @@ class Service:
     draining: bool = False
     connections: set[Connection] = field(default_factory=set)
     kept: KeptReplies = field(default_factory=KeptReplies)
+    turns: Turns = field(default_factory=Turns)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(4).upper())
     _date: tuple[int, str] = (0, "")
