@@ -220,6 +220,7 @@ class Lookups:
             return None
         with suppress(Fault, TimeoutError):
             ride = self._ports.fills.ride(chunk)
+            ride.taken.set()  # a crowd waits for the file
             async with asyncio.timeout(ARRIVAL_S):
                 await ride.reached(length - 1)
             return FilePiece(ride, 0, length, Source.UPSTREAM)

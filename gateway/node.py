@@ -65,6 +65,7 @@ FIRST_CLIENTS_S: Final = 0.25
 def run_node(settings: Settings) -> int:
     """Run the node until SIGTERM or SIGINT; its exit code. What keeps it from starting is one line on stderr."""
     set_up_logs(settings.server.log_level, node=settings.cluster.node_id)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started us may have ignored it, and with it how ours end
     workers: list[Life] = []
     try:
         workers = _fork_workers(settings)
@@ -241,9 +242,11 @@ class Node:
         So it is where cores are few. The wait is short: workers that are ready need room while another one is not.
         """
         signs = [asyncio.create_task(self._supervisor.ready()), asyncio.create_task(stop.wait())]
-        await asyncio.wait(signs, timeout=KEEPER_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
-        for sign in signs:
-            sign.cancel()
+        try:
+            await asyncio.wait(signs, timeout=KEEPER_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for sign in signs:
+                sign.cancel()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), FIRST_CLIENTS_S)
         await self._keeper.run(stop)

@@ -46,6 +46,7 @@ from gateway.wires.pool import Wires
 WAIT_MAX_S: Final = 2.0
 FORWARD_TIMEOUT_MIN_S: Final = 60.0
 _NO_BODY_EXPECTED: Final = frozenset({"GET", "HEAD"})
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "DELETE"})
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -232,9 +233,11 @@ class Upstream:
         if exchange.status not in _BUSY:
             return exchange, 0.0
         self._tally.add(Count.UPSTREAM_ERRORS)
-        with contextlib.suppress(Fault):
-            await exchange.document()
-        exchange.close()
+        try:
+            with contextlib.suppress(Fault):
+                await exchange.document()
+        finally:
+            exchange.close()
         wait = exchange.header("retry-after")
         return UpstreamBusy(f"upstream answered {exchange.status}"), float(wait) if wait.isdecimal() else 0.0
 
@@ -273,19 +276,25 @@ class Upstream:
             raise UpstreamUnreachable("the upstream is not open")
         if forward:
             wait_s = max(wait_s, FORWARD_TIMEOUT_MIN_S)
+        repeatable = outgoing.body is None and outgoing.method in _IDEMPOTENT
         wire = await wires.take(place, self._patience.connect_timeout_s + wait_s)
-        try:
-            told = await wire.ask(
-                head,
-                outgoing.body,
-                chunked=outgoing.length is None,
-                to_head=outgoing.method == "HEAD",
-                wait_s=wait_s,
-            )
-        except BaseException:
-            wires.give(place, wire)
-            raise
-        return Exchange(wire, told, partial(wires.give, place, wire), self._tally)
+        while True:
+            try:
+                told = await wire.ask(
+                    head,
+                    outgoing.body,
+                    chunked=outgoing.length is None,
+                    to_head=outgoing.method == "HEAD",
+                    wait_s=wait_s,
+                )
+            except BaseException as error:
+                wires.give(place, wire)
+                if not (isinstance(error, HungUp) and wire.rested and repeatable):
+                    raise
+            else:
+                return Exchange(wire, told, partial(wires.give, place, wire), self._tally)
+            # upstream closed it while the request was on its way
+            wire = await wires.take(place, self._patience.connect_timeout_s + wait_s, fresh=True)
 
     async def _sealed(self, outgoing: Outgoing, host: str, raw_path: str) -> dict[str, str]:
         """The headers with host, length and signature."""

@@ -8,6 +8,7 @@ RFC 9112: an answer with two lengths, or with a length and chunks, is refused, a
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ BLOCK_BYTES: Final = 256 * 1024
 HEAD_BYTES_MAX: Final = 256 * 1024
 _BODYLESS: Final = frozenset({204, 304})
 _EMPTY: Final = memoryview(b"")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Data = bytes | memoryview
 
@@ -54,7 +56,7 @@ class _Parsed:
         self.keep_alive = self.ended = self.beyond = False
         self._to_head = to_head
         self._fields: list[tuple[str, str]] = []
-        self._interim = False
+        self._interim = self._spoilt = False
         self._parser = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(  # what other clients put up with, too
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
@@ -68,6 +70,8 @@ class _Parsed:
             if not self.ended:
                 raise UpstreamBroken(f"{type(error).__name__}: {error}") from error
             self.beyond = True
+        if self._spoilt:
+            raise UpstreamBroken("a control character in a header")
 
     def on_message_begin(self) -> None:
         """The parser's: an answer begins."""
@@ -78,6 +82,7 @@ class _Parsed:
         """The parser's; a trailer is of no use."""
         if self.head is None:
             text = value.rstrip(b" \t").decode("utf-8", "surrogateescape")
+            self._spoilt = self._spoilt or _CONTROL.search(text) is not None
             self._fields.append((name.decode("ascii", "replace").lower(), text))
 
     def on_headers_complete(self) -> None:
@@ -158,11 +163,11 @@ class AnswerReader:
             self._beyond = True
             return
         parsed = self._parsed
-        if self.head is None:
+        parsed.feed(self._scratch[:count])
+        if parsed.head is None:
             self._head_bytes += count
             if self._head_bytes > HEAD_BYTES_MAX:
                 raise UpstreamBroken("a head that does not end")
-        parsed.feed(self._scratch[:count])
         pieces, parsed.pieces = parsed.pieces, []
         for piece in pieces:
             self._keep(piece)
@@ -182,6 +187,11 @@ class AnswerReader:
     def reusable(self) -> bool:
         """Whether the answer has ended, nothing came after it, and upstream keeps the connection."""
         return self.ended and self._parsed.keep_alive and not self._beyond
+
+    @property
+    def nearly(self) -> bool:
+        """Whether of a body of known length little is still to be received: a block or two."""
+        return 0 < self._left <= 2 * BLOCK_BYTES
 
     @property
     def full(self) -> bool:

@@ -7,14 +7,19 @@ what has rested for ``KEEP_S`` is closed, before a server that keeps connections
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import Final
 from urllib.parse import SplitResult
 
+from aiohappyeyeballs import start_connection
+
 from cache.faults import UpstreamUnreachable
-from gateway.wires.wire import Wire
+from gateway.wires.addresses import Addresses
+from gateway.wires.wire import PlainWire, SecureWire, Wire
 
 KEEP_S: Final = 15.0
+NEXT_ADDRESS_S: Final = 0.25
 _SCRATCH_BYTES: Final = 256 * 1024
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -25,18 +30,21 @@ class Wires:
     ``tls`` is what https hosts are held against.
     """
 
-    def __init__(self, *, limit: int, connect_s: float, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, limit: int, connect_s: float, tls: ssl.SSLContext | None = None, addresses: Addresses | None = None
+    ) -> None:
         self._connect_s, self._tls = connect_s, tls
         self._free = asyncio.Semaphore(limit)
+        self._addresses = addresses or Addresses()
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._resting: dict[str, list[tuple[float, Wire]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def take(self, place: SplitResult, wait_s: float) -> Wire:
+    async def take(self, place: SplitResult, wait_s: float, *, fresh: bool = False) -> Wire:
         """A wire to ``place`` (scheme and authority) on which a request may go out; waits ``wait_s`` for its turn.
 
-        ``give`` it back. Raises UpstreamUnreachable.
+        ``fresh``: one that had none before. ``give`` it back. Raises UpstreamUnreachable.
         """
         if self._free.locked():
             try:
@@ -47,7 +55,8 @@ class Wires:
         else:
             await self._free.acquire()
         try:
-            return self._rested(place) or await self._open(place)
+            rested = None if fresh else self._rested(place)
+            return rested or await self._open(place)
         except BaseException:
             self._free.release()
             raise
@@ -82,18 +91,32 @@ class Wires:
         return None
 
     async def _open(self, place: SplitResult) -> Wire:
-        secure = place.scheme == "https"
-        loop = asyncio.get_running_loop()
+        host, port = place.hostname or "", place.port or _PORTS[place.scheme]
         try:
             async with asyncio.timeout(self._connect_s):
-                _, wire = await loop.create_connection(
-                    lambda: Wire(self._scratch),
-                    place.hostname or "",
-                    place.port or _PORTS[place.scheme],
-                    ssl=self._tls if secure else None,
+                addresses = await self._addresses.of(host, port)
+                link = await start_connection(
+                    addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=asyncio.get_running_loop()
                 )
+                return await self._connected(link, host if place.scheme == "https" else None)
         except (OSError, TimeoutError) as error:
+            self._addresses.doubt(host, port)
             raise UpstreamUnreachable(f"{type(error).__name__}: {error}") from error
+
+    async def _connected(self, link: socket.socket, secure: str | None) -> Wire:
+        """The wire on a socket; ``secure``: whose certificate it shall be. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        try:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if secure is None:
+                _, plain = await loop.create_connection(lambda: PlainWire(self._scratch), sock=link)
+                return plain
+            _, wire = await loop.create_connection(
+                lambda: SecureWire(self._scratch), sock=link, ssl=self._tls, server_hostname=secure
+            )
+        except BaseException:
+            link.close()
+            raise
         return wire
 
     def _close_rested(self) -> None:

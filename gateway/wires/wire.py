@@ -5,13 +5,14 @@ received into its reader's memory; when enough of it waits, nothing more is read
 kernel's memory and not ours. The first bytes of a body are handed out as they come; later ones in whole blocks, or
 after ``LINGER_S``: each piece costs a consumer more than its bytes do. A wire whose answer was not read to its end, or
 that brought a byte which nobody asked for, is cut and never used again. Every wait has a limit.
+
+:class:`PlainWire` receives into the reader's memory; :class:`SecureWire` (TLS) is handed bytes and copies them there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
+import select
 from collections.abc import AsyncIterable
 from typing import Final, cast
 
@@ -24,14 +25,19 @@ LINGER_S: Final = 0.005
 _WRITE_BYTES_MAX: Final = 256 * 1024
 
 
-class Wire(asyncio.BufferedProtocol):
-    """One connection. ``scratch``: memory for heads, which wires of one loop may share."""
+class Wire(asyncio.BaseProtocol):
+    """One connection. ``scratch``: memory for heads, which wires of one loop may share.
+
+    ``rested``: it has had a request before, and upstream may close it while another one is on its way.
+    """
+
+    _unasked = select.POLLRDHUP  # what must not have happened on a wire at rest
 
     def __init__(self, scratch: memoryview) -> None:
+        self.rested = False
         self._scratch = scratch
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None  # a duplicate, to look into what has arrived; None for TLS
         self._answer: AnswerReader | None = None
         self._begun = False  # whether the answer's head was handed out
         self._wait_s = self._moved_s = 0.0  # the longest silence; when a byte moved last
@@ -49,24 +55,19 @@ class Wire(asyncio.BufferedProtocol):
         """Whether a request may go out: connected, and neither an end nor a byte that nobody asked for has arrived."""
         if self._transport is None or self._transport.is_closing() or self._fault is not None:
             return False
-        if self._socket is None:
-            return True
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        looking = select.poll()
+        looking.register(self._transport.get_extra_info("socket").fileno(), self._unasked)
+        return not looking.poll(0)
 
     def release(self, *, keep: bool) -> bool:
         """The request is over: whether another may follow. If not, or if it shall not, the connection is cut."""
         answer, sending = self._answer, self._sending
-        sent = sending is None or sending.done()
+        sent = sending is None or (sending.done() and not sending.cancelled() and sending.exception() is None)
         if not keep or answer is None or not answer.reusable or not sent or self._fault is not None:
             self._cut()
             return False
         self._answer = self._sending = None
+        self.rested = True
         self._read(on=True)
         return True
 
@@ -172,8 +173,10 @@ class Wire(asyncio.BufferedProtocol):
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
         """The body is out, or has failed: then upstream must not take it for whole."""
-        error = None if sending.cancelled() else sending.exception()
-        if error is not None and sending is self._sending:
+        if sending is not self._sending:
+            return
+        error = asyncio.CancelledError() if sending.cancelled() else sending.exception()
+        if error is not None:
             self._fail(error if isinstance(error, Fault) else UpstreamBroken(f"the request's body failed: {error!r}"))
 
     # --- the transport's calls
@@ -182,33 +185,14 @@ class Wire(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(_WRITE_BYTES_MAX)
-        if transport.get_extra_info("ssl_object") is None:
-            self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-            self._socket.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
-    @override
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._scratch if self._answer is None else self._answer.buffer()
-
-    @override
-    def buffer_updated(self, nbytes: int) -> None:
-        answer, self._moved_s = self._answer, self._loop.time()
-        if answer is None:
-            self._fail(UpstreamBroken("bytes that nobody asked for"))
-            return
-        try:
-            answer.received(nbytes)
-        except UpstreamBroken as fault:
-            self._fail(fault)
-            return
-        if answer.full:
-            self._read(on=False)
-        self._wake()
+    def eof_received(self) -> None:
+        """Upstream sends no more; the transport closes."""
+        if self._answer is None:
+            self._fail(HungUp("upstream closed the connection"))
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._socket is not None:
-            self._socket.close()
         fault = HungUp("the connection is closed") if self._answer is None else self._answer.closed()
         if fault is not None:
             self._fail(HungUp(f"{type(exc).__name__}: {exc}") if exc is not None else fault)
@@ -224,6 +208,28 @@ class Wire(asyncio.BufferedProtocol):
         if writable is not None and not writable.done():
             writable.set_result(None)
 
+    def _buffer(self) -> memoryview:
+        return self._scratch if self._answer is None else self._answer.buffer()
+
+    def _received(self, count: int) -> None:
+        """So many bytes have come into the buffer."""
+        answer, self._moved_s = self._answer, self._loop.time()
+        if answer is None:
+            self._fail(UpstreamBroken("bytes that nobody asked for"))
+            return
+        try:
+            answer.received(count)
+        except UpstreamBroken as fault:
+            self._fail(fault)
+            return
+        if self._holds_back(answer):
+            self._read(on=False)
+        self._wake()
+
+    def _holds_back(self, answer: AnswerReader) -> bool:
+        """Whether no more shall come before some was taken."""
+        return answer.full
+
     def _read(self, *, on: bool) -> None:
         if self._paused is not on or self._transport is None or self._transport.is_closing():
             return
@@ -232,3 +238,35 @@ class Wire(asyncio.BufferedProtocol):
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
+
+
+class PlainWire(Wire, asyncio.BufferedProtocol):
+    """A wire over TCP."""
+
+    _unasked = select.POLLIN | select.POLLRDHUP
+
+    @override
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer()
+
+    @override
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(nbytes)
+
+
+class SecureWire(Wire, asyncio.Protocol):
+    """A wire over TLS. Its transport drops what it holds back when upstream ends the connection: of that, no end."""
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view and self._fault is None:
+            buffer = self._buffer()
+            count = min(len(buffer), len(view))
+            buffer[:count] = view[:count]
+            self._received(count)
+            view = view[count:]
+
+    @override
+    def _holds_back(self, answer: AnswerReader) -> bool:
+        return answer.full and not answer.nearly

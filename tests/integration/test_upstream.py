@@ -15,11 +15,12 @@ from cache.faults import (
 from cache.ports import Origin
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, ObjectRef, ObjectVersion
-from gateway.exchange import Address
+from gateway.exchange import Address, Outgoing
 from gateway.upstream import Patience, RetryBudget, Upstream
 from tests.doubles.bodies import body_of
 from tests.doubles.fake_s3 import Call, FakeS3
 from tests.doubles.forwarding_house import KEYS, MIB, QUICK, read_span
+from tests.doubles.raw_upstream import RawUpstream
 
 ODD_KEYS = [
     "a/../k",
@@ -180,6 +181,46 @@ async def test_a_cancelled_fetch_frees_its_place_and_keeps_no_connection(fake: F
             with pytest.raises(asyncio.CancelledError):
                 await reader
         assert len(await read_span(upstream, version, ByteSpan(0, 8))) == 8
+
+
+@pytest.mark.parametrize(("method", "repeated"), [("GET", True), ("DELETE", True), ("POST", False)])
+async def test_a_connection_that_closes_while_it_is_asked_costs_no_answer(method: str, *, repeated: bool) -> None:
+    """Upstream ends a kept connection at its second request; what may be repeated is, once, on another one."""
+    done = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    async with (
+        RawUpstream() as raw,
+        Upstream(Address(raw.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream,
+    ):
+        raw.answer(done)
+        raw.answer(b"", then="fin")
+        raw.answer(done)
+        async with upstream.send(Outgoing("GET", "bkt")) as exchange:
+            assert exchange.status == 200
+        if repeated:
+            async with upstream.send(Outgoing(method, "bkt")) as exchange:
+                assert exchange.status == 200
+        else:
+            with pytest.raises(UpstreamUnreachable):
+                await upstream.send(Outgoing(method, "bkt")).__aenter__()
+        assert raw.connections == (2 if repeated else 1)
+
+
+async def test_who_leaves_while_a_refusal_is_read_frees_his_place() -> None:
+    one = Patience(connections=1, connect_timeout_s=0.2, read_timeout_s=5.0, retries=0)
+    async with (
+        RawUpstream() as raw,
+        Upstream(Address(raw.endpoint), Tally(), credentials=KEYS, patience=one) as upstream,
+    ):
+        raw.answer(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 100\r\n\r\n<Err")
+        for turn in range(3):
+            version = ObjectVersion(raw.endpoint, "bkt", "k", '"e"', 20)
+            reader = asyncio.create_task(read_span(upstream, version, ByteSpan(0, 8)))
+            await raw.answered(turn + 1)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            reader.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reader
 
 
 async def test_what_is_counted(fake: FakeS3) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
 from cache.faults import UpstreamBroken, UpstreamUnreachable
+from gateway.wires.addresses import Addresses
 from gateway.wires.answers import BLOCK_BYTES, HungUp
 from gateway.wires.pool import Wires
 from gateway.wires.wire import Wire
+from tests.doubles.authority import Authority
 
 GET = b"GET /k HTTP/1.1\r\nhost: h\r\n\r\n"
 PUT = b"PUT /k HTTP/1.1\r\nhost: h\r\n\r\n"
@@ -28,22 +34,31 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(talk: Talk) -> AsyncIterator[Server]:
+async def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        talking.add(task)
         try:
             await talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
+            talking.discard(task)
             writer.close()
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
-    server = Server(urlsplit(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"))
+    talking: set[asyncio.Task[None]] = set()
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    scheme = "https" if tls else "http"
+    server = Server(urlsplit(f"{scheme}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"))
     try:
         yield server
     finally:
         listening.close()
+        for task in talking:
+            task.cancel()
+        await asyncio.gather(*talking, return_exceptions=True)
 
 
 def wires(limit: int = 8) -> Wires:
@@ -292,4 +307,94 @@ async def test_nothing_is_asked_on_a_wire_that_was_cut() -> None:
         wire.release(keep=False)
         with pytest.raises(HungUp):
             await ask(wire)
+        pool.close()
+
+
+# --- what upstream closes, and where it is
+
+
+@asynccontextmanager
+async def answering_once(tls: ssl.SSLContext, answer: bytes, *, told: bool) -> AsyncIterator[SplitResult]:
+    """Over TLS each connection gets one answer, and then its end; ``told``: by TLS too, else by a FIN alone."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                link, _ = listening.accept()
+                with link, tls.wrap_socket(link, server_side=True) as secure, suppress(OSError):
+                    secure.recv(65536)
+                    secure.sendall(answer)
+                    secure.unwrap() if told else secure.shutdown(socket.SHUT_WR)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield urlsplit(f"https://127.0.0.1:{listening.getsockname()[1]}")
+        listening.shutdown(socket.SHUT_RDWR)
+    await asyncio.to_thread(thread.join)
+
+
+@pytest.mark.parametrize("size", [1000, 300_000, 2_000_000, 8_000_000])
+@pytest.mark.parametrize("slow", [True, False])
+@pytest.mark.parametrize("told", [True, False])
+async def test_over_tls_too_an_answer_is_whole_when_the_connection_ends_with_it(
+    tmp_path: Path, size: int, *, slow: bool, told: bool
+) -> None:
+    authority = Authority(tmp_path)
+    pool = Wires(limit=8, connect_s=5.0, tls=ssl.create_default_context(cafile=authority.file))
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+    async with answering_once(authority.server(), answer, told=told) as place:
+        for _ in range(3):
+            wire = await pool.take(place, 1.0)
+            assert await ask(wire) == 200
+            got = 0
+            while piece := await wire.read():
+                got += len(piece)
+                if slow:
+                    for _ in range(30):  # a consumer that is slower than upstream
+                        await asyncio.sleep(0)
+            assert got == size
+            pool.give(place, wire)
+        pool.close()
+
+
+async def test_an_early_answer_to_a_body_that_fails_ends_the_wire() -> None:
+    answered = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"first")
+        writer.write(DONE)
+        await reader.read()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        await answered.wait()
+        raise ConnectionError("gone")
+
+    pool = wires()
+    async with serving(talk) as server:
+        wire = await pool.take(server.place, 1.0)
+        assert (await ask(wire, PUT, body()), await whole(wire)) == (200, b"done")
+        answered.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        pool.give(server.place, wire)
+        assert (await pool.take(server.place, 1.0)) is not wire
+        pool.close()
+
+
+async def test_an_address_where_nobody_is_costs_no_connection() -> None:
+    async with serving(answer_each) as gone:
+        dead = gone.place.port
+    async with serving(answer_each) as server:
+
+        async def resolve(host: str, port: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+            assert (host, port) == ("s3.test", 80)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", at)) for at in (dead, server.place.port)]
+
+        pool = Wires(limit=8, connect_s=5.0, addresses=Addresses(resolve))
+        for _ in range(4):
+            wire = await pool.take(urlsplit("http://s3.test"), 1.0)
+            assert (await ask(wire), await whole(wire)) == (200, b"done")
+            wire.release(keep=False)
         pool.close()

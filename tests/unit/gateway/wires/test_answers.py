@@ -160,9 +160,17 @@ def test_a_body_that_ends_with_the_connection_is_not_framed() -> None:
     assert answer.closed() is not None
 
 
+def test_a_body_that_came_with_the_end_of_its_head_does_not_count_as_head() -> None:
+    answer = reader(scratch=HEAD_BYTES_MAX)
+    assert len(feed(answer, EARLY + sized(bytes(2 * HEAD_BYTES_MAX)), [len(EARLY) + 10, HEAD_BYTES_MAX])) == (
+        2 * HEAD_BYTES_MAX
+    )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 1\r\n\r\nx",
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
