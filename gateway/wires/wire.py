@@ -84,7 +84,7 @@ class Wire(asyncio.BaseProtocol):
     ) -> Head:
         """Send a request; the head of its answer. ``chunked``: how the body goes. ``wait_s``: longest silence.
 
-        Raises HungUp, UpstreamBroken, UpstreamUnreachable, and whatever ``body`` raises.
+        Raises HungUp, UpstreamBroken (also when ``body`` fails), UpstreamUnreachable.
         """
         transport = self._transport
         if transport is None or self._fault is not None or transport.is_closing():
