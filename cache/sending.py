@@ -16,6 +16,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from cache.faults import DiskFailed
@@ -110,10 +111,8 @@ class FileSender:
         if self._fd < 0:
             return
         self._unwatch()
-        if self._waiter is not None:
-            self._loop.remove_writer(self._fd)
-            if not self._waiter.done():
-                self._waiter.set_exception(ConnectionResetError("the connection is closed"))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ConnectionResetError("the connection is closed"))
         self._fd = -1
         self._socket.close()
 
@@ -122,15 +121,14 @@ class FileSender:
         if self._fd < 0:
             raise ConnectionResetError("the connection is closed")
         waiter = self._waiter = self._loop.create_future()
-        self._loop.add_writer(self._fd, _wake, waiter)
+        self.watch(partial(_wake, waiter))
         stall = self._loop.call_later(self._stall_s, _stalled, waiter)
         try:
             await waiter
         finally:
             stall.cancel()
             self._waiter = None
-            if self._fd >= 0:
-                self._loop.remove_writer(self._fd)
+            self._unwatch()
 
 
 def _blamed(error: OSError) -> OSError | DiskFailed:

@@ -102,8 +102,6 @@ class Exchange:
         """The next piece, at most 256 KiB; empty at the end. Raises UpstreamBroken, UpstreamUnreachable."""
         if not self.framed:
             raise UpstreamBroken("an answer without a length")
-        if self.bodyless:
-            return b""
         try:
             piece = await self._wire.read()
         except UpstreamFault:

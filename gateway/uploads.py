@@ -69,7 +69,7 @@ class Upload:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next piece. Whatever it raises is kept in ``fault``: the sender's library hides it."""
+        """The next piece. Whatever it raises is kept in ``fault``: who sends it only says that it failed."""
         if self.stream is None:
             raise StopAsyncIteration
         try:

@@ -268,33 +268,26 @@ class Upstream:
             self._tally.add(Count.UPSTREAM_ERRORS)
             raise
 
-    async def _send(self, outgoing: Outgoing, place: SplitResult, head: bytes) -> Exchange:
-        """A request on a wire of its own until the exchange is closed."""
+    async def _send(self, outgoing: Outgoing, place: SplitResult, head: bytes, *, fresh: bool = False) -> Exchange:
+        """A request on a wire of its own until the exchange is closed. ``fresh``: on one that had none before."""
         forward = outgoing.count is Count.UPSTREAM_FORWARDS
         wires, wait_s = (self._forwards if forward else self._wires), self._patience.read_timeout_s
         if wires is None:
             raise UpstreamUnreachable("the upstream is not open")
         if forward:
             wait_s = max(wait_s, FORWARD_TIMEOUT_MIN_S)
-        repeatable = outgoing.body is None and outgoing.method in _IDEMPOTENT
-        wire = await wires.take(place, self._patience.connect_timeout_s + wait_s)
-        while True:
-            try:
-                told = await wire.ask(
-                    head,
-                    outgoing.body,
-                    chunked=outgoing.length is None,
-                    to_head=outgoing.method == "HEAD",
-                    wait_s=wait_s,
-                )
-            except BaseException as error:
-                wires.give(place, wire)
-                if not (isinstance(error, HungUp) and wire.rested and repeatable):
-                    raise
-            else:
-                return Exchange(wire, told, partial(wires.give, place, wire), self._tally)
-            # upstream closed it while the request was on its way
-            wire = await wires.take(place, self._patience.connect_timeout_s + wait_s, fresh=True)
+        wire = await wires.take(place, self._patience.connect_timeout_s + wait_s, fresh=fresh)
+        chunked, to_head = outgoing.length is None, outgoing.method == "HEAD"
+        try:
+            told = await wire.ask(head, outgoing.body, chunked=chunked, to_head=to_head, wait_s=wait_s)
+        except BaseException as error:
+            wires.give(place, wire)
+            closed_meanwhile = isinstance(error, HungUp) and wire.rested
+            if not closed_meanwhile or outgoing.body is not None or outgoing.method not in _IDEMPOTENT:
+                raise
+        else:
+            return Exchange(wire, told, partial(wires.give, place, wire), self._tally)
+        return await self._send(outgoing, place, head, fresh=True)
 
     async def _sealed(self, outgoing: Outgoing, host: str, raw_path: str) -> dict[str, str]:
         """The headers with host, length and signature."""

@@ -338,7 +338,7 @@ def _heed(working: asyncio.Future[_T]) -> None:
         working.exception()
 
 
-def _make_file(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...]) -> None:
+def _make_file(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...]) -> ChunkWriter:
     """In a thread: a file for the ride, and its first bytes.
 
     The ride may be over by the time that a slow disk has made it. Whoever is second, this thread or the loop, sees what
@@ -349,13 +349,12 @@ def _make_file(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...])
         _append_all(writer, pieces)
     if ride.over:
         writer.abandon()
+    return writer
 
 
 def _store_whole(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...]) -> ChunkReader:
     """In a thread, once for all: the file of a chunk whose bytes, and upstream's word that they are all, are here."""
-    _make_file(store, ride, pieces)
-    assert ride.writer is not None  # noqa: S101 - it was just made
-    return ride.writer.seal()
+    return _make_file(store, ride, pieces).seal()
 
 
 def _append_all(writer: ChunkWriter, pieces: tuple[bytes | memoryview, ...]) -> None:

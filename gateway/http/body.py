@@ -24,8 +24,7 @@ from gateway.http.turns import Turns
 from gateway.meter.counters import ClientMeter
 from gateway.s3.answers import Answer
 
-FIRST_BYTES: Final = 1024 * 1024  # an object up to here leaves in one turn of the loop
-SLICE_BYTES: Final = 1024 * 1024  # of one long answer, when its turn has come
+SLICE_BYTES: Final = 1024 * 1024  # of an answer, at once; what is longer takes turns for the rest
 _ALL: Final = 1 << 62
 
 
@@ -60,7 +59,7 @@ def send_first(sender: FileSender, meter: ClientMeter, head: bytes, piece: Piece
     meter.head(taken)
     if taken < len(head):
         return head[taken:], piece
-    taken = sender.sendfile_now(piece.reader.fd, piece.offset, min(piece.length, FIRST_BYTES))
+    taken = sender.sendfile_now(piece.reader.fd, piece.offset, min(piece.length, SLICE_BYTES))
     meter.sent(piece.source, taken)
     left = piece.length - taken
     return b"", FilePiece(piece.reader, piece.offset + taken, left, piece.source) if left else None

@@ -118,16 +118,14 @@ class _Parsed:
 class AnswerReader:
     """One answer; ``to_head``: the request's method was HEAD. ``scratch``: memory for what the parser reads.
 
-    ``head`` is None until it is whole. ``ended``: so is the body. ``taken``: bytes of it that were handed out.
+    ``ended``: the body is whole. ``taken``: bytes of it that were handed out.
     """
 
     def __init__(self, scratch: memoryview, *, to_head: bool) -> None:
-        self.head: Head | None = None
         self.ended = False
         self.taken = 0
         self._scratch = scratch
         self._parsed = _Parsed(to_head=to_head)
-        self._beyond = False
         self._head_bytes = 0
         self._pieces: deque[Data] = deque()
         self._waiting = 0  # bytes in pieces
@@ -159,10 +157,10 @@ class AnswerReader:
             self.ended = not self._left
 
     def _parse(self, count: int) -> None:
-        if self.ended:
-            self._beyond = True
-            return
         parsed = self._parsed
+        if self.ended:
+            parsed.beyond = True
+            return
         parsed.feed(self._scratch[:count])
         if parsed.head is None:
             self._head_bytes += count
@@ -171,7 +169,7 @@ class AnswerReader:
         pieces, parsed.pieces = parsed.pieces, []
         for piece in pieces:
             self._keep(piece)
-        self.head, self.ended, self._beyond = parsed.head, parsed.ended, parsed.beyond
+        self.ended = parsed.ended
         if parsed.head is not None and parsed.head.length is not None and not parsed.ended:
             self._left = parsed.head.length - self._waiting - self.taken
 
@@ -184,9 +182,14 @@ class AnswerReader:
     # --- what is there
 
     @property
+    def head(self) -> Head | None:
+        """The head, once it is whole."""
+        return self._parsed.head
+
+    @property
     def reusable(self) -> bool:
         """Whether the answer has ended, nothing came after it, and upstream keeps the connection."""
-        return self.ended and self._parsed.keep_alive and not self._beyond
+        return self.ended and self._parsed.keep_alive and not self._parsed.beyond
 
     @property
     def nearly(self) -> bool:

@@ -46,14 +46,11 @@ class Wires:
 
         ``fresh``: one that had none before. ``give`` it back. Raises UpstreamUnreachable.
         """
-        if self._free.locked():
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._free.acquire()
-            except TimeoutError as error:
-                raise UpstreamUnreachable("all connections to upstream are in use") from error
-        else:
-            await self._free.acquire()
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise UpstreamUnreachable("all connections to upstream are in use") from error
         try:
             rested = None if fresh else self._rested(place)
             return rested or await self._open(place)
@@ -105,14 +102,12 @@ class Wires:
 
     async def _connected(self, link: socket.socket, secure: str | None) -> Wire:
         """The wire on a socket; ``secure``: whose certificate it shall be. Raises OSError."""
-        loop = asyncio.get_running_loop()
+        kind: type[PlainWire | SecureWire] = SecureWire if secure else PlainWire
+        tls = self._tls if secure else None
         try:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if secure is None:
-                _, plain = await loop.create_connection(lambda: PlainWire(self._scratch), sock=link)
-                return plain
-            _, wire = await loop.create_connection(
-                lambda: SecureWire(self._scratch), sock=link, ssl=self._tls, server_hostname=secure
+            _, wire = await asyncio.get_running_loop().create_connection(
+                lambda: kind(self._scratch), sock=link, ssl=tls, server_hostname=secure
             )
         except BaseException:
             link.close()

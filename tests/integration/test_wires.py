@@ -34,7 +34,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+async def serving(talk: Talk) -> AsyncIterator[Server]:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
         task = asyncio.current_task()
@@ -49,9 +49,8 @@ async def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterato
             writer.close()
 
     talking: set[asyncio.Task[None]] = set()
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-    scheme = "https" if tls else "http"
-    server = Server(urlsplit(f"{scheme}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"))
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = Server(urlsplit(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"))
     try:
         yield server
     finally:
