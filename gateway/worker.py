@@ -70,6 +70,7 @@ BACKLOG: Final = 4096
 FILES_RESERVED: Final = 512
 FILLS_DRAIN_S: Final = 1.0
 COPIES_WINDOW_PARTS: Final = 2
+ROWS_WAIT_S: Final = 0.005  # of the catalog: the answer to who asked goes out first
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -180,7 +181,8 @@ class Worker:
             disk_rest_s=cache.disk_rest_s,
         )
         environment = open_environment(directory)
-        return store, LmdbCatalog(environment, Tokens(environment.places.tokens), tally)
+        loop, tokens = asyncio.get_running_loop(), Tokens(environment.places.tokens)
+        return store, LmdbCatalog(environment, tokens, tally, later=lambda write: loop.call_later(ROWS_WAIT_S, write))
 
     def _build_peers(self) -> PeersClient:
         held = HeldLeases()
@@ -250,6 +252,7 @@ class Worker:
             await self._peers.close()
             await self._peer_server.close()
             await self._fills.close()
+            self._catalog.write()
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._store.close()
 

@@ -4,7 +4,8 @@ A row lies under the digest of its question and repeats the question, so that tw
 an answer. It counts only while the token of the key's slot is the one that was read before upstream was asked: an
 invalidation is one memory write and holds in every process at once. Old rows are overwritten, not deleted; ``trim``
 (node process) bounds their number. Trouble with LMDB, or a row that does not decode, is a miss and never an exception:
-the catalog only saves questions.
+the catalog only saves questions. Rows may be written a moment after they are put, all of that moment in one
+transaction (``later``): this process sees them at once, the others then.
 
 The last rows found are kept decoded, and looked up again only once a row of their slot has been written by anybody
 (``mapped.Tokens.changes``), decoded again only when the bytes are others. ``checked_at`` is comparable between the
@@ -14,7 +15,7 @@ processes of one boot; the node process empties the catalog after another boot (
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import lmdb
@@ -27,6 +28,7 @@ from cache.tally import Count, Tally
 from cache.versions import Entry, ObjectRef, ObjectVersion
 
 KNOWN_MAX: Final = 8192
+UNWRITTEN_MAX: Final = 512
 ROWS_MAX: Final = 1_000_000
 TRIM_SAMPLE: Final = 512
 
@@ -63,9 +65,20 @@ _decode = msgspec.msgpack.Decoder(_Row).decode
 
 
 class LmdbCatalog:
-    """One process's face of the catalog. ``rows_max`` is what ``trim`` cuts the number of rows down to."""
+    """One process's face of the catalog. ``rows_max`` is what ``trim`` cuts the number of rows down to.
 
-    def __init__(self, environment: Environment, tokens: Tokens, tally: Tally, *, rows_max: int = ROWS_MAX) -> None:
+    ``later`` calls what it is given a moment later (None: rows are written as they are put).
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        tokens: Tokens,
+        tally: Tally,
+        *,
+        rows_max: int = ROWS_MAX,
+        later: Callable[[Callable[[], None]], object] | None = None,
+    ) -> None:
         self._environment = environment  # kept: while any part of it is in use, nobody may open it anew
         self._env = environment.lmdb
         self._db = environment.catalog
@@ -73,7 +86,9 @@ class LmdbCatalog:
         self._words, self._changes = tokens.words, tokens.changes
         self._tally = tally
         self._rows_max = rows_max
+        self._later = later
         self._known: dict[ObjectRef, _Known] = {}
+        self._unwritten: dict[ObjectRef, Entry] = {}
 
     def find(self, ref: ObjectRef) -> Entry | None:
         """The entry, unless there is none or an invalidation came after it was asked for."""
@@ -90,8 +105,14 @@ class LmdbCatalog:
         change = self._changes[known.slot]
         if change == known.change:
             return known.entry
-        raw = self._get(known.digest)
-        if raw is None:
+        if self._unwritten:
+            self.write()  # the row that is looked for may be among them
+            change = self._changes[known.slot]
+        try:
+            with self._env.begin(db=self._db) as txn:
+                raw = txn.get(known.digest, default=b"")
+        except lmdb.Error:
+            self._tally.add(Count.DISK_ERRORS)
             return None
         if raw != known.raw:
             known.raw, known.entry = raw, _entry_of(raw, ref)
@@ -100,24 +121,33 @@ class LmdbCatalog:
 
     def put(self, ref: ObjectRef, entry: Entry) -> None:
         """Remember. A row that LMDB does not take is forgotten."""
-        known, version = self._ask(ref), entry.version
-        row = _Row(
-            (ref.bucket, ref.key, ref.version_id),
-            version.origin,
-            version.etag,
-            version.size,
-            version.version_id,
-            entry.headers,
-            entry.checked_at,
-            entry.token,
-            entry.partial,
-        )
+        known = self._ask(ref)
+        known.raw, known.entry, known.change = b"", entry, self._changes[known.slot]
+        begins = not self._unwritten
+        self._unwritten[ref] = entry
+        if self._later is None or len(self._unwritten) >= UNWRITTEN_MAX:
+            self.write()
+        elif begins:
+            self._later(self.write)
+
+    def write(self) -> None:
+        """Write the rows that were put and are not written yet."""
+        unwritten, self._unwritten = self._unwritten, {}
+        if not unwritten:
+            return
+        rows = [(self._ask(ref), entry, _row_of(ref, entry)) for ref, entry in unwritten.items()]
         try:
             with self._env.begin(db=self._db, write=True) as txn:
-                txn.put(known.digest, _encode(row))
+                for known, _, raw in rows:
+                    txn.put(known.digest, raw)
         except lmdb.Error:
             self._tally.add(Count.DISK_ERRORS)
-        self._tokens.changed(known.slot)
+            for known, _, _ in rows:
+                known.raw, known.entry = b"", None
+        for known, entry, raw in rows:
+            if known.entry is entry:
+                known.raw = raw  # it need not be decoded when it is read again
+            self._tokens.changed(known.slot)
 
     def token(self, ref: ObjectRef) -> int:
         """The ref's invalidation token now."""
@@ -170,14 +200,21 @@ class LmdbCatalog:
             known = self._known[ref] = _Known(ref)
         return known
 
-    def _get(self, digest: bytes) -> bytes | None:
-        try:
-            with self._env.begin(db=self._db) as txn:
-                raw: bytes | None = txn.get(digest)
-                return raw
-        except lmdb.Error:
-            self._tally.add(Count.DISK_ERRORS)
-            return None
+
+def _row_of(ref: ObjectRef, entry: Entry) -> bytes:
+    version = entry.version
+    row = _Row(
+        (ref.bucket, ref.key, ref.version_id),
+        version.origin,
+        version.etag,
+        version.size,
+        version.version_id,
+        entry.headers,
+        entry.checked_at,
+        entry.token,
+        entry.partial,
+    )
+    return _encode(row)
 
 
 def _entry_of(raw: bytes, ref: ObjectRef) -> Entry | None:

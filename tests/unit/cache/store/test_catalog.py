@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cache.store import catalog as module
 from cache.store.catalog import LmdbCatalog
 from cache.store.environment import open_environment, prepare
-from cache.store.mapped import Tokens
+from cache.store.mapped import TOKEN_SLOTS, Tokens
 from cache.tally import Tally
 from cache.versions import ObjectRef
 from tests.unit.cache.store.samples import entry_of
@@ -17,7 +19,7 @@ from tests.unit.cache.store.samples import entry_of
 REF = ObjectRef("b", "k")
 
 
-def catalog_in(directory: Path, **options: int) -> LmdbCatalog:
+def catalog_in(directory: Path, **options: Any) -> LmdbCatalog:
     environment = open_environment(directory)
     return LmdbCatalog(environment, Tokens(environment.places.tokens), Tally(), **options)
 
@@ -34,6 +36,46 @@ def test_a_put_is_seen_by_another_face_that_had_an_older_one(tmp_path: Path) -> 
     assert other.find(REF) == entry_of(REF, etag='"2"')
     assert other.find(REF) is other.find(REF)
     assert not list(other.check())
+
+
+def test_what_is_written_later_is_seen_here_at_once_and_elsewhere_then(tmp_path: Path) -> None:
+    due: list[Callable[[], None]] = []
+    one, other = catalog_in(tmp_path, later=due.append), catalog_in(tmp_path)
+    refs = [ObjectRef("b", str(number)) for number in range(3)]
+    for ref in refs:
+        put(one, ref)
+    assert [one.find(ref) for ref in refs] == [entry_of(ref) for ref in refs]
+    assert [other.find(ref) for ref in refs] == [None] * 3
+    (write,) = due
+    write()
+    assert [other.find(ref) for ref in refs] == [entry_of(ref) for ref in refs]
+    assert [one.find(ref) for ref in refs] == [entry_of(ref) for ref in refs]
+    write()
+    assert one.rows() == 3
+
+
+def test_a_row_that_is_not_written_yet_outlives_a_change_of_its_slot(tmp_path: Path) -> None:
+    one, tokens = catalog_in(tmp_path, later=lambda _: None), Tokens(open_environment(tmp_path).places.tokens)
+    put(one, REF)
+    tokens.changed(REF.slot(TOKEN_SLOTS))
+    assert one.find(REF) == entry_of(REF)
+    assert catalog_in(tmp_path).find(REF) == entry_of(REF)
+
+
+def test_an_invalidation_counts_for_what_is_not_written_yet(tmp_path: Path) -> None:
+    one, other = catalog_in(tmp_path, later=lambda _: None), catalog_in(tmp_path)
+    put(one, REF)
+    other.invalidate([REF])
+    one.write()
+    assert one.find(REF) is None
+    assert other.find(REF) is None
+
+
+def test_no_more_than_a_bound_wait_to_be_written(tmp_path: Path) -> None:
+    one, other = catalog_in(tmp_path, later=lambda _: None), catalog_in(tmp_path)
+    for number in range(module.UNWRITTEN_MAX):
+        put(one, ObjectRef("b", str(number)))
+    assert other.rows() == module.UNWRITTEN_MAX
 
 
 def test_a_row_that_answers_another_question_is_a_miss(tmp_path: Path) -> None:
