@@ -89,9 +89,11 @@ class Wire(asyncio.BaseProtocol):
         transport = self._transport
         if transport is None or self._fault is not None or transport.is_closing():
             raise HungUp("the connection is closed")
+        transport.set_write_buffer_limits(0)  # it goes out now, and not when all else has had its turn
+        transport.write(head)
+        transport.set_write_buffer_limits(_WRITE_BYTES_MAX)
         self._answer, self._wait_s = AnswerReader(self._scratch, to_head=to_head), wait_s
         self._begun, self._moved_s = False, self._loop.time()
-        transport.write(head)
         if body is not None:
             self._sending = self._loop.create_task(self._send(transport, body, chunked=chunked))
             self._sending.add_done_callback(self._sent)
@@ -184,7 +186,6 @@ class Wire(asyncio.BaseProtocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(_WRITE_BYTES_MAX)
 
     def eof_received(self) -> None:
         """Upstream sends no more; the transport closes."""
