@@ -19,6 +19,7 @@ UNIT_BYTES: Final = 256 * 1024
 CHUNK_BYTES_DEFAULT: Final = 8 * 1024 * 1024
 
 
+@lru_cache(maxsize=8192)
 def placement_of(ref: ObjectRef, index: int) -> int:
     """The 64-bit point at which chunk ``index`` of a key lies on the ring."""
     return xxh3_64_intdigest(ref.digest() + index.to_bytes(8, "big"))

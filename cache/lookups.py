@@ -187,7 +187,7 @@ class Lookups:
             if (stale := self._bearable(ref, asked_at)) is None:
                 raise
             return stale
-        entry = replace(entry, token=token, checked_at=asked_at + entry.checked_at)
+        entry = Entry(entry.version, entry.headers, asked_at + entry.checked_at, token, entry.partial)
         self._ports.catalog.put(ref, entry)
         return entry
 

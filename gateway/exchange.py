@@ -96,7 +96,10 @@ class Exchange:
 
     def header(self, name: str) -> str:
         """The value of header ``name`` (lower case), or an empty string."""
-        return next((value for key, value in self.headers if key == name), "")
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return ""
 
     async def read(self) -> Data:
         """The next piece, at most 256 KiB; empty at the end. Raises UpstreamBroken, UpstreamUnreachable."""

@@ -128,8 +128,8 @@ class Upstream:
         self.credentials_from = f"aiobotocore: {self._found.method}" if self._found else "anonymous"
 
     async def _credentials(self) -> Credentials | None:
-        if self._explicit is not None or self._found is None:
-            return self._explicit
+        if self._found is None:
+            return None
         try:
             frozen = await self._found.get_frozen_credentials()
         except Exception as error:  # botocore raises dozens of unrelated types when a refresh fails
@@ -162,9 +162,7 @@ class Upstream:
         exchange = await self._ask(Outgoing("GET", ref.bucket, tail, query, headers, count=Count.UPSTREAM_GETS))
         try:
             size, ranged = await judge_beginning(exchange, count)
-            entry = self._entry(ref, exchange, size)
-            if ranged:
-                entry = _of_a_part(entry, whole=entry.version.size <= count)
+            entry = self._entry(ref, exchange, size, part=count if ranged else None)
             length = min(count, entry.version.size)
             ends = ranged or length == entry.version.size
             pieces = exactly(exchange, length, whole=length == size) if ends else leading(exchange, length)
@@ -173,13 +171,23 @@ class Upstream:
         finally:
             exchange.close()
 
-    def _entry(self, ref: ObjectRef, exchange: Exchange, size: int | None) -> Entry:
+    def _entry(self, ref: ObjectRef, exchange: Exchange, size: int | None, *, part: int | None = None) -> Entry:
+        """What the answer says of the object. ``part``: it is about so many bytes, which may be all there are.
+
+        A part's checksum is not the object's.
+        """
         etag = exchange.header("etag")
         if size is None or etag.startswith("W/") or not etag.strip('" '):
             etag = ""
         version_id = exchange.header("x-amz-version-id") or ref.version_id
         version = ObjectVersion(self.address.origin, ref.bucket, ref.key, etag, size or 0, version_id)
-        return Entry(version, entry_headers(exchange.headers), checked_at=0.0, token=0)
+        headers = entry_headers(exchange.headers)
+        if part is None:
+            return Entry(version, headers, 0.0, 0)
+        others = tuple([pair for pair in headers if not pair[0].startswith(PREFIX)])
+        if version.size <= part:
+            return Entry(version, headers, 0.0, 0, partial=len(others) == len(headers))
+        return Entry(version, others, 0.0, 0, partial=True)
 
     @contextlib.asynccontextmanager
     async def fetch(self, version: ObjectVersion, span: ByteSpan) -> AsyncIterator[AsyncIterator[Data]]:
@@ -294,7 +302,7 @@ class Upstream:
         headers = {"host": host, "accept-encoding": "identity", **outgoing.headers}
         if outgoing.body is not None and outgoing.length is not None:
             headers["content-length"] = str(outgoing.length)
-        credentials = await self._credentials()
+        credentials = self._explicit or await self._credentials()
         if credentials is not None:
             region, now = self.address.region, time.time()
             query, payload = outgoing.raw_query, outgoing.payload_hash
@@ -312,11 +320,3 @@ class Upstream:
 def tls_of(address: Address) -> ssl.SSLContext | None:
     """The context that trusts what this machine trusts, if upstream speaks TLS; read once, for that takes a while."""
     return ssl.create_default_context() if address.origin.startswith("https:") else None
-
-
-def _of_a_part(entry: Entry, *, whole: bool) -> Entry:
-    """The entry of a ranged answer (``whole``: which held all there is). A part's checksum is not the object's."""
-    named = any(name.startswith(PREFIX) for name, _ in entry.headers)
-    if whole:
-        return replace(entry, partial=not named)
-    return replace(entry, headers=tuple(pair for pair in entry.headers if not pair[0].startswith(PREFIX)), partial=True)

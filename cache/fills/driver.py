@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
 
 from cache.budgets import Budget
@@ -107,10 +107,8 @@ class Fills:
             found.set_exception(BudgetSpent(full.name))
             return found
         task = self._start(self._begin(ref, chunk_bytes, found, whole=whole), f"begin {ref.bucket}")
-        task.add_done_callback(lambda _: self._questions.give())
-        task.add_done_callback(lambda _: _unanswered(found))
         self._hoping.setdefault(ref, [])
-        task.add_done_callback(lambda _: self._disappoint(ref))
+        task.add_done_callback(lambda _: self._asked(ref, found))
         return found
 
     def coming(self, ref: ObjectRef | None, chunk: Chunk | None) -> bool:
@@ -198,6 +196,13 @@ class Fills:
         except Fault as fault:
             if not found.done():
                 found.set_exception(fault)
+
+    def _asked(self, ref: ObjectRef, found: asyncio.Future[Entry]) -> None:
+        """A question is over; its task may have been cancelled before there was an answer."""
+        self._questions.give()
+        if not found.done():
+            found.set_exception(OwnFault("the question was ended"))
+        self._disappoint(ref)
 
     def _launch(self, ride: Ride) -> None:
         self._start(self._run(ride), f"fill {ride.chunk.id.hex()}").add_done_callback(lambda _: self._gone(ride))
@@ -304,9 +309,11 @@ class Fills:
         if not ride.fill.written:
             ride.early = work.pieces[0]
             ride.wake()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HEAD_START_S):
-                    await ride.taken.wait()
+            late = asyncio.get_running_loop().call_later(HEAD_START_S, ride.taken.set)
+            try:
+                await ride.taken.wait()
+            finally:
+                late.cancel()
         if ride.writer is None and work.length == ride.chunk.length:
             ride.sealed = await self._on_disk(_store_whole, self._store, ride, work.pieces)
         elif ride.writer is None:
@@ -360,9 +367,3 @@ def _store_whole(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...
 def _append_all(writer: ChunkWriter, pieces: tuple[bytes | memoryview, ...]) -> None:
     """In a thread: one way there and back, and one write, for all of them."""
     writer.append(b"".join(pieces) if len(pieces) > 1 else pieces[0])
-
-
-def _unanswered(found: asyncio.Future[Entry]) -> None:
-    """The question is over; its task may have been cancelled before there was an answer."""
-    if not found.done():
-        found.set_exception(OwnFault("the question was ended"))

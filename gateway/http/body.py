@@ -107,8 +107,11 @@ class Sending:
         if self.blocked_at:
             self._meter.waited(Cause.CLIENT, self._monotonic() - self.blocked_at)
             self.blocked_at = 0.0
-        pushed = self._push_head() if self._head else Pushed.DONE
         pieces, turn = self._pieces, SLICE_BYTES
+        if self._head and pieces and isinstance(pieces[0], MemoryPiece):
+            pushed = self._push_both(pieces[0])
+        else:
+            pushed = self._push_head() if self._head else Pushed.DONE
         while pieces and pushed is Pushed.DONE:
             taken = self._push_piece(pieces[0])
             turn -= taken
@@ -120,6 +123,17 @@ class Sending:
         if pushed is Pushed.FULL:
             self.blocked_at = self._monotonic()
         return pushed
+
+    def _push_both(self, piece: MemoryPiece) -> Pushed:
+        """The head, and a piece that is in memory, of which nothing was sent: in one call."""
+        size = len(self._head)
+        taken = self._sender.send_both_now(self._head, piece.data)
+        of_head = min(taken, size)
+        self._meter.head(of_head)
+        self._head = self._head[of_head:]
+        if not self._head:
+            self._took(piece, len(piece.data), taken - of_head)
+        return Pushed.DONE if taken == size + len(piece.data) else Pushed.FULL
 
     def _push_head(self) -> Pushed:
         taken = self._sender.send_now(self._head, more=bool(self._pieces))
@@ -141,14 +155,18 @@ class Sending:
         else:
             length = len(piece.data)
             taken = self._sender.send_now(memoryview(piece.data)[done:] if done else piece.data)
+        self._took(piece, length, taken)
+        return taken
+
+    def _took(self, piece: Piece, length: int, taken: int) -> None:
+        """The socket took so many bytes of the first piece."""
         self._meter.sent(piece.source, taken)
         self.body_bytes += taken
-        self._done = done + taken
+        self._done += taken
         if self._done == length:
             self._pieces.popleft()
             self._done = 0
             self._sound = _ALL if self._sound == _ALL else 0
-        return taken
 
     async def warm(self) -> None:
         """After COLD: have the next bytes read and verified. Raises DiskDamaged, DiskFailed, PeerFault."""

@@ -11,7 +11,6 @@ where the words for a refusal are. Sans-IO; one habit serves every connection wh
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
@@ -141,7 +140,10 @@ class Habit:
         if auth is None:
             return None
         by, at = self._signed_by
-        return replace(auth, signature=shown[by].decode("ascii"), amz_date=shown[at].decode("ascii"))
+        signature, amz_date = shown[by].decode("ascii"), shown[at].decode("ascii")
+        return Authenticated(
+            auth.access_key, auth.payload, auth.payload_hash, signature, amz_date, auth.scope, auth.signing_key
+        )
 
 
 def habit_of(head: bytes, request: S3Request, auth: Authenticated | None, domains: tuple[str, ...]) -> Habit | None:

@@ -46,11 +46,14 @@ class Wires:
 
         ``fresh``: one that had none before. ``give`` it back. Raises UpstreamUnreachable.
         """
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise UpstreamUnreachable("all connections to upstream are in use") from error
+        if self._free.locked():
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._free.acquire()
+            except TimeoutError as error:
+                raise UpstreamUnreachable("all connections to upstream are in use") from error
+        else:
+            await self._free.acquire()  # at once
         try:
             rested = None if fresh else self._rested(place)
             return rested or await self._open(place)
