@@ -35,7 +35,7 @@ _LOW_32: Final = 0xFFFFFFFF
 class Ring:
     """Owners under one view. Raises ValueError for a view of more than 65,536 nodes."""
 
-    __slots__ = ("_owners", "_table", "view")
+    __slots__ = ("_alone", "_owners", "_table", "view")
 
     def __init__(self, view: View) -> None:
         if len(view.nodes) > NODES_MAX:
@@ -43,10 +43,11 @@ class Ring:
         self.view = view
         self._table = _table_of(view.nodes)
         self._owners = [[Owner(node.id, worker) for worker in range(node.workers)] for node in view.nodes]
+        self._alone = self._owners[0] if len(self._owners) == 1 else None  # the table is large, and seldom in a cache
 
     def owner(self, point: int) -> Owner:
         """Who fills the chunk placed at ``point`` (0 <= point < 2^64)."""
-        workers = self._owners[self._table[point >> _SLOT_SHIFT]]
+        workers = self._alone or self._owners[self._table[point >> _SLOT_SHIFT]]
         return workers[(point & _LOW_32) * len(workers) >> 32]
 
     def owners(self, points: NDArray[np.uint64]) -> tuple[NDArray[np.uint16], NDArray[np.uint64]]:

@@ -38,6 +38,7 @@ class Wire(asyncio.BaseProtocol):
         self._scratch = scratch
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._looking = select.poll()  # at the socket, between requests
         self._answer: AnswerReader | None = None
         self._begun = False  # whether the answer's head was handed out
         self._wait_s = self._moved_s = 0.0  # the longest silence; when a byte moved last
@@ -55,9 +56,7 @@ class Wire(asyncio.BaseProtocol):
         """Whether a request may go out: connected, and neither an end nor a byte that nobody asked for has arrived."""
         if self._transport is None or self._transport.is_closing() or self._fault is not None:
             return False
-        looking = select.poll()
-        looking.register(self._transport.get_extra_info("socket").fileno(), self._unasked)
-        return not looking.poll(0)
+        return not self._looking.poll(0)
 
     def release(self, *, keep: bool) -> bool:
         """The request is over: whether another may follow. If not, or if it shall not, the connection is cut."""
@@ -186,6 +185,7 @@ class Wire(asyncio.BaseProtocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._looking.register(transport.get_extra_info("socket").fileno(), self._unasked)
 
     def eof_received(self) -> None:
         """Upstream sends no more; the transport closes."""
