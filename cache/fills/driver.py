@@ -33,6 +33,7 @@ DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
+COMING_BYTES_MAX: Final = 256 * 1024  # so few come with the answer sooner than a disk says whether they are here
 HEAD_START_S: Final = 0.002  # at most, for the first bytes to be sent: a thread would take the interpreter from him
 
 
@@ -225,8 +226,12 @@ class Fills:
             if ride.chunk.id == chunk.id:
                 hoping.remove(ride)
                 return ride
-        known = chunk.id in self._rides or self._store.find(chunk) is not None
-        return None if known else self._new_ride(chunk)
+        known = chunk.id in self._rides or (chunk.length > COMING_BYTES_MAX and self._store.find(chunk) is not None)
+        if known:
+            return None
+        ride = self._new_ride(chunk)
+        ride.perhaps_here = chunk.length <= COMING_BYTES_MAX
+        return ride
 
     @contextmanager
     def _told(self, ride: Ride) -> Iterator[None]:
@@ -315,7 +320,8 @@ class Fills:
             finally:
                 late.cancel()
         if ride.writer is None and work.length == ride.chunk.length:
-            ride.sealed = await self._on_disk(_store_whole, self._store, ride, work.pieces)
+            here = self._store.find(ride.chunk) if ride.perhaps_here else None
+            ride.sealed = here or await self._on_disk(_store_whole, self._store, ride, work.pieces)
         elif ride.writer is None:
             await self._on_disk(_make_file, self._store, ride, work.pieces)
         else:

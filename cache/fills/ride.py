@@ -36,6 +36,7 @@ class Ride:
         self.fill = Fill(self.span.length)
         self.early: bytes | memoryview = b""  # the first bytes, until they are on file
         self.taken = asyncio.Event()  # somebody who waited for them is done with them
+        self.perhaps_here = False  # whether nobody has looked if the store has it already
         self.over = False
         self.writer: ChunkWriter | None = None
         self.sealed: ChunkReader | None = None
