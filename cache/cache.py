@@ -85,9 +85,9 @@ class Cache:
         return pieces
 
     def arrived(self, arrival: Arrival, span: ByteSpan) -> FilePiece | None:
-        """The whole span, if it has come with the answer; it is to be sent at once."""
+        """The whole span, if it has come with the answer; it is to be sent in this turn of the loop."""
         chunk = arrival.chunk
-        if chunk is None or span.stop > chunk.length or not chunk.reader.ready(span.start, span.stop):
+        if chunk is None or span.stop > chunk.length:
             return None
         self._ports.tally.add(Count.CHUNK_COALESCED)
         return FilePiece(chunk.reader, span.start, span.length, chunk.source)

@@ -7,8 +7,8 @@ its turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from cache.pieces import FilePiece
@@ -19,10 +19,21 @@ TURN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The answer: what the key holds, and (None: not yet) its whole first chunk, on file a moment ago."""
+    """The answer: what the key holds, and (None: not yet) its whole first chunk, which may be sent in this turn.
+
+    ``shared``: what one of those who are called has made of it for the next, under all that decided it.
+    """
 
     entry: Entry
     chunk: FilePiece | None
+    shared: dict[Hashable, object] = field(default_factory=dict, compare=False)
+
+    def seen(self) -> Arrival:
+        """The same at the beginning of another turn of the loop: without the chunk, if that may not be sent now."""
+        chunk = self.chunk
+        if chunk is None or chunk.reader.ready(chunk.offset, chunk.offset + chunk.length):
+            return self
+        return Arrival(self.entry, None, self.shared)
 
 
 Call = Callable[[Arrival | None], None]  # None: there was no answer of use

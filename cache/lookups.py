@@ -276,6 +276,7 @@ async def _call(crowd: Crowd, arrival: Arrival | None, size: int) -> None:
     """Call them all, so many in one turn of the loop; when this returns, the last one was called."""
     loop = asyncio.get_running_loop()
     for turn in crowd.turns(size):
+        seen = None if arrival is None else arrival.seen()
         for waiter in turn:
-            loop.call_soon(waiter.go, arrival)
+            loop.call_soon(waiter.go, seen)
         await asyncio.sleep(0)

@@ -82,6 +82,11 @@ class Reads:
         found = self.at_once(admitted)
         return None if found is None else (found[0].answer, found[1])
 
+    def arrived_again(self, arrival: Arrival, span: ByteSpan) -> Sequence[Piece] | None:
+        """The body that :meth:`arrived` found for another who asks alike; None: it has to be judged again."""
+        piece = self._cache.arrived(arrival, span)
+        return None if piece is None else (piece,)
+
     def at_once(self, admitted: Admitted) -> tuple[Judged, Sequence[Piece]] | None:
         """What is judged, and its body, if everything that takes is known and in memory on this node.
 

@@ -34,6 +34,7 @@ DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
 COMING_BYTES_MAX: Final = 256 * 1024  # so few come with the answer sooner than a disk says whether they are here
+WRITES_MAX: Final = 8
 HEAD_START_S: Final = 0.002  # at most, for the first bytes to be sent: a thread would take the interpreter from him
 
 
@@ -371,5 +372,6 @@ def _store_whole(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...
 
 
 def _append_all(writer: ChunkWriter, pieces: tuple[bytes | memoryview, ...]) -> None:
-    """In a thread: one way there and back, and one write, for all of them."""
-    writer.append(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+    """In a thread: one way there and back for all of them; many small ones become one write."""
+    for piece in pieces if len(pieces) <= WRITES_MAX else (b"".join(pieces),):
+        writer.append(piece)

@@ -18,7 +18,7 @@ from typing import Final
 from cache.faults import Fault, UpstreamBroken, UpstreamUnreachable
 from cache.versions import ByteSpan
 
-BATCH_BYTES: Final = 256 * 1024
+BATCH_BYTES: Final = 1024 * 1024
 LINGER_S: Final = 0.01
 RESUMES_MAX: Final = 3
 

@@ -28,6 +28,7 @@ from cache.pieces import Cause, MemoryPiece, Piece, Source
 from cache.sending import FileSender
 from cache.tally import Count
 from gateway.admission import Admitted, Regular
+from gateway.http.alike import Alike
 from gateway.http.body import Pushed, Sending, send_answer, send_first
 from gateway.http.malformed import Malformed
 from gateway.http.service import Reply, Service
@@ -159,24 +160,25 @@ class Connection(RequestHandler):
     def _wait(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
         """Answer when that can be done: with the others who ask for the same by a call, else in a task."""
         reads = self.service.reads
+        alike = Alike(reads, admitted)
 
         def called(arrival: Arrival | None) -> None:
             self._answering = None
             self.landed()
+            found = None
             try:
-                found = None if arrival is None else reads.arrived(admitted, arrival)
+                found = None if arrival is None else alike.found(arrival)
             except (S3Error, Fault):
-                found = None  # the task meets it again, and the client is told
+                pass  # the task meets it again, and the client is told
             except Exception as error:  # noqa: BLE001 - as above, but perhaps the task does not
                 self.service.fault_of_ours(error)
-                found = None
             if found is None:
                 go_on()
-            else:
-                answer, pieces = found
-                if answer.source is Source.UPSTREAM:
-                    self.service.client(admitted).waited(Cause.UPSTREAM, time.monotonic() - began)
-                self._send(sender, self.service.reply(admitted, answer, began, keep=keep), pieces)
+                return
+            reply = self.service.reply(admitted, found.answer, began, keep=keep, frame=found.frame)
+            if found.answer.source is Source.UPSTREAM:
+                reply.meter.waited(Cause.UPSTREAM, reply.first_byte_at - began)
+            self._send(sender, reply, found.pieces)
 
         def go_on() -> None:
             self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))

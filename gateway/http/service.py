@@ -23,7 +23,7 @@ from cache.pieces import Piece
 from cache.tally import Tally
 from gateway.admission import Admission, Admitted, Regular
 from gateway.forward import RequestBody
-from gateway.http.heads import frame_of
+from gateway.http.heads import Frame, frame_of
 from gateway.http.kept import Kept, KeptReplies
 from gateway.http.turns import Turns
 from gateway.meter.counters import ClientMeter, WorkerMeter
@@ -108,15 +108,29 @@ class Service:
                 self._plain_clients[admitted.identity.access_key] = kept
         return kept
 
-    def reply(self, admitted: Admitted, answer: Answer, began: float, *, keep: bool, http_1_0: bool = False) -> Reply:
-        """Open a reply to an admitted request that began at monotonic time ``began``."""
+    def reply(
+        self,
+        admitted: Admitted,
+        answer: Answer,
+        began: float,
+        *,
+        keep: bool,
+        http_1_0: bool = False,
+        frame: Frame | None = None,
+    ) -> Reply:
+        """Open a reply to an admitted request that began at monotonic time ``began``.
+
+        ``frame``: the answer's, if it is rendered already, for a connection that is kept and an answer whose length is
+        known.
+        """
         request_id = self._request_id()
         chunked = answer.length is None and answer.body is not None and not http_1_0
         close = not keep or self.draining or (answer.length is None and answer.body is not None and http_1_0)
-        head = self._head(answer, request_id, close=close, chunked=chunked)
+        if frame is None or close:
+            frame = frame_of(answer, close=close, chunked=chunked)
         return Reply(
             answer,
-            head,
+            frame.head(self._date_at(time.time()), request_id),
             self.client(admitted),
             admitted.operation.name,
             admitted.request,

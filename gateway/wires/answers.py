@@ -16,8 +16,8 @@ from typing import Final
 import httptools
 
 from cache.faults import Fault, UpstreamBroken, UpstreamUnreachable
+from gateway.wires.blocks import BLOCK_BYTES, Blocks
 
-BLOCK_BYTES: Final = 256 * 1024
 HEAD_BYTES_MAX: Final = 256 * 1024
 _BODYLESS: Final = frozenset({204, 304})
 _EMPTY: Final = memoryview(b"")
@@ -116,15 +116,15 @@ class _Parsed:
 
 
 class AnswerReader:
-    """One answer; ``to_head``: the request's method was HEAD. ``scratch``: memory for what the parser reads.
+    """One answer; ``to_head``: the request's method was HEAD. ``blocks``: the memory that it arrives in.
 
     ``ended``: the body is whole. ``taken``: bytes of it that were handed out.
     """
 
-    def __init__(self, scratch: memoryview, *, to_head: bool) -> None:
+    def __init__(self, blocks: Blocks, *, to_head: bool) -> None:
         self.ended = False
         self.taken = 0
-        self._scratch = scratch
+        self._blocks = blocks
         self._parsed = _Parsed(to_head=to_head)
         self._head_bytes = 0
         self._pieces: deque[Data] = deque()
@@ -138,10 +138,10 @@ class AnswerReader:
     def buffer(self) -> memoryview:
         """Where the next bytes go: one byte at least."""
         if not self._left:
-            return self._scratch
+            return self._blocks.scratch
         if not self._block:
             room = BLOCK_BYTES - (self.taken + self._waiting) % BLOCK_BYTES
-            self._block = memoryview(bytearray(min(self._left, room)))
+            self._block = self._blocks.take(min(self._left, room))
         return self._block[self._filled :]
 
     def received(self, count: int) -> None:
@@ -161,7 +161,7 @@ class AnswerReader:
         if self.ended:
             parsed.beyond = True
             return
-        parsed.feed(self._scratch[:count])
+        parsed.feed(self._blocks.scratch[:count])
         if parsed.head is None:
             self._head_bytes += count
             if self._head_bytes > HEAD_BYTES_MAX:

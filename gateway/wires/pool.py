@@ -16,11 +16,11 @@ from aiohappyeyeballs import start_connection
 
 from cache.faults import UpstreamUnreachable
 from gateway.wires.addresses import Addresses
+from gateway.wires.blocks import Blocks
 from gateway.wires.wire import PlainWire, SecureWire, Wire
 
 KEEP_S: Final = 15.0
 NEXT_ADDRESS_S: Final = 0.25
-_SCRATCH_BYTES: Final = 256 * 1024
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -36,7 +36,7 @@ class Wires:
         self._connect_s, self._tls = connect_s, tls
         self._free = asyncio.Semaphore(limit)
         self._addresses = addresses or Addresses()
-        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._blocks = Blocks()
         self._resting: dict[str, list[tuple[float, Wire]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -110,7 +110,7 @@ class Wires:
         try:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _, wire = await asyncio.get_running_loop().create_connection(
-                lambda: kind(self._scratch), sock=link, ssl=tls, server_hostname=secure
+                lambda: kind(self._blocks), sock=link, ssl=tls, server_hostname=secure
             )
         except BaseException:
             link.close()

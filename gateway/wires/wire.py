@@ -19,23 +19,24 @@ from typing import Final, cast
 from typing_extensions import override
 
 from cache.faults import Fault, UpstreamBroken, UpstreamUnreachable
-from gateway.wires.answers import BLOCK_BYTES, AnswerReader, Data, Head, HungUp
+from gateway.wires.answers import AnswerReader, Data, Head, HungUp
+from gateway.wires.blocks import BLOCK_BYTES, Blocks
 
 LINGER_S: Final = 0.005
 _WRITE_BYTES_MAX: Final = 256 * 1024
 
 
 class Wire(asyncio.BaseProtocol):
-    """One connection. ``scratch``: memory for heads, which wires of one loop may share.
+    """One connection. ``blocks``: the memory that answers arrive in, which wires of one loop share.
 
     ``rested``: it has had a request before, and upstream may close it while another one is on its way.
     """
 
     _unasked = select.POLLRDHUP  # what must not have happened on a wire at rest
 
-    def __init__(self, scratch: memoryview) -> None:
+    def __init__(self, blocks: Blocks) -> None:
         self.rested = False
-        self._scratch = scratch
+        self._blocks = blocks
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._looking = select.poll()  # at the socket, between requests
@@ -91,7 +92,7 @@ class Wire(asyncio.BaseProtocol):
         transport.set_write_buffer_limits(0)  # it goes out now, and not when all else has had its turn
         transport.write(head)
         transport.set_write_buffer_limits(_WRITE_BYTES_MAX)
-        self._answer, self._wait_s = AnswerReader(self._scratch, to_head=to_head), wait_s
+        self._answer, self._wait_s = AnswerReader(self._blocks, to_head=to_head), wait_s
         self._begun, self._moved_s = False, self._loop.time()
         if body is not None:
             self._sending = self._loop.create_task(self._send(transport, body, chunked=chunked))
@@ -210,7 +211,7 @@ class Wire(asyncio.BaseProtocol):
             writable.set_result(None)
 
     def _buffer(self) -> memoryview:
-        return self._scratch if self._answer is None else self._answer.buffer()
+        return self._blocks.scratch if self._answer is None else self._answer.buffer()
 
     def _received(self, count: int) -> None:
         """So many bytes have come into the buffer."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from gateway.meter import layout
+from gateway.meter.readings import Pages, Roster, Sums
 from tests.doubles.fake_s3 import Call
 from tests.gateway import RunningWorker, running_worker
 from tests.integration.test_http import Wire, request, settled
@@ -109,6 +112,39 @@ async def test_whatever_they_ask_of_it_they_are_answered_as_anyone(worker: Runni
         alone = settled(await crowd.wires[number].ask(head))
         assert set(answers[number :: len(kinds)]) == {alone}
     assert [call.method for call in calls(worker, "one")].count("GET") == 1
+    await crowd.close()
+
+
+async def test_who_asks_alike_has_an_id_an_account_and_a_connection_of_his_own(worker: RunningWorker) -> None:
+    stored = worker.fake.shelf.buckets["data"]["one"]
+    extras: list[dict[str, str]] = [
+        {"x_forebay_job": "whole"},
+        {"x_forebay_job": "part", "range": "bytes=7-"},
+        {"x_forebay_job": "tail", "range": "bytes=7-"},
+        {"x_forebay_job": "last", "connection": "close"},
+    ]
+    crowd = await Gathering.of(worker)
+    asked = extras * (COUNT // len(extras))
+    async with worker.fake.held("one"):
+        await crowd.ask("one", [request("GET", "/data/one", **extra) for extra in asked])
+        before = worker.meter.tally.read()["chunk_coalesced"]
+    answers = [await wire.answer() for wire in crowd.wires]
+    assert len({re.findall(rb"x-amz-request-id: (\w+)", answer)[0] for answer in answers}) == COUNT
+    for extra, answer, wire in zip(asked, answers, crowd.wires, strict=True):
+        start, closes = 7 if "range" in extra else 0, "connection" in extra
+        assert answer.partition(b"\r\n\r\n")[2] == stored.read(start, SIZE)
+        assert (b"connection: close" in answer) == closes
+        if closes:
+            assert await wire.reader.read() == b""
+    await worker.worker._fills.settled()
+    assert worker.meter.tally.read()["chunk_coalesced"] - before >= COUNT - 1
+    sums = Sums()
+    sums.add(Pages(worker.meter._words), Roster(), alive=True)
+    counts = {client.job: counts for client, counts in sums.clients.items()}
+    for extra in extras:
+        told = counts[extra["x_forebay_job"]]
+        assert sum(told.body) == COUNT // len(extras) * (SIZE - 7 * ("range" in extra))
+        assert sum(told.words[cell[0]] for cell in layout.REQUEST_CELLS) == COUNT // len(extras)
     await crowd.close()
 
 

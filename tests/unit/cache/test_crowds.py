@@ -3,8 +3,11 @@ import os
 
 import pytest
 
+from cache.chunks import Chunk
 from cache.crowds import Arrival, Crowd
 from cache.faults import UpstreamRefused
+from cache.fills.ride import Ride
+from cache.pieces import FilePiece, Source
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from tests.unit.cache.conftest import CHUNK_BYTES
 
@@ -38,6 +41,19 @@ def test_who_has_left_is_not_called_and_nobody_twice():
 
 def test_an_empty_crowd_has_no_turns():
     assert list(Crowd().turns()) == []
+
+
+def test_what_has_arrived_is_seen_in_every_turn_anew_and_what_was_made_of_it_stays():
+    version = ObjectVersion("o", "b", "k", '"e"', 5)
+    ride = Ride(Chunk(version, 5, 0), fetch=lambda span: pytest.fail("nobody asks"))
+    arrival = Arrival(Entry(version, (), checked_at=0.0, token=0), FilePiece(ride, 0, 5, Source.UPSTREAM))
+    arrival.shared["asked"] = "made"
+    ride.fill.wrote(4)
+    assert arrival.seen() == Arrival(arrival.entry, None)
+    assert arrival.seen().shared == {"asked": "made"}
+    ride.fill.wrote(1)
+    assert arrival.seen() is arrival
+    assert ARRIVAL.seen() is ARRIVAL
 
 
 # --- those who wait for a look-up

@@ -34,6 +34,12 @@ def test_ratios_are_paired_by_round() -> None:
     assert judge_cold(figures)[0].figure == 4.0
 
 
+def test_streams_in_memory_as_found_stand_beside() -> None:
+    figures = ColdFigures([10.0], [2.0], [0.05], [0.05], [1.0], [1.0], 1, 1, 10**9, found_stream_s=[4.0])
+    assert judge_cold(figures)[0].figure == 5.0
+    assert judge_cold(figures)[0].note == "500 MB/s; 2.50x in memory as found"
+
+
 def test_forwarding() -> None:
     good = ForwardFigures([0.9], [1.0], [0.9], [1.0], [1.0], [3.0], 5)
     bad = ForwardFigures([0.8], [1.0], [0.8], [1.0], [1.0], [3.1], 5)

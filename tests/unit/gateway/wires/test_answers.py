@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.faults import UpstreamBroken
-from gateway.wires.answers import BLOCK_BYTES, HEAD_BYTES_MAX, AnswerReader, HungUp
+from gateway.wires.answers import HEAD_BYTES_MAX, AnswerReader, HungUp
+from gateway.wires.blocks import BLOCK_BYTES, Blocks
 
 EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
 BODIES = st.binary(max_size=300)
@@ -15,7 +16,7 @@ CUTS = st.lists(st.integers(1, 80), min_size=1, max_size=30)
 
 
 def reader(*, to_head: bool = False, scratch: int = 64) -> AnswerReader:
-    return AnswerReader(memoryview(bytearray(scratch)), to_head=to_head)
+    return AnswerReader(Blocks(scratch), to_head=to_head)
 
 
 def sized(body: bytes, fields: bytes = b"") -> bytes:
