@@ -70,7 +70,7 @@ BACKLOG: Final = 4096
 FILES_RESERVED: Final = 512
 FILLS_DRAIN_S: Final = 1.0
 COPIES_WINDOW_PARTS: Final = 2
-ROWS_WAIT_S: Final = 0.005  # of the catalog: the answer to who asked goes out first
+ROWS_WAIT_S: Final = 0.002  # of the catalog: the answer to who asked goes out first
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
