@@ -6,14 +6,36 @@ Adapters implement them on the floors above (``store``, ``peers``, ``members``, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 from cache.chunks import Chunk
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Owner, View
+
+_T = TypeVar("_T")
+
+
+class Run(Protocol):
+    """Has work done in a thread, within the time that a disk may take. Raises DiskFailed, and what the work raises."""
+
+    def __call__(self, work: Callable[..., _T], *arguments: object) -> Awaitable[_T]:
+        """The work's result."""
+        ...
+
+
+@runtime_checkable
+class Pouring(Protocol):
+    """What a body may be able to do besides: go from upstream into a file without a way through the loop."""
+
+    async def pour(self, into: Callable[[memoryview], None], run: Run) -> int:
+        """Hand some of what is left to ``into``, in a thread of ``run``'s; how many bytes, 0: they must be iterated.
+
+        Raises as iterating does, and what ``into`` and ``run`` raise.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

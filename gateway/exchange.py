@@ -11,12 +11,13 @@ all of it is right. Who sends, signs and repeats: :mod:`gateway.upstream`. How b
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from cache.faults import UpstreamBroken, UpstreamFault, UpstreamRefused, VersionChanged
+from cache.ports import Run
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, ObjectVersion
 from gateway.s3.checksums import PREFIX, BodyChecks
@@ -113,6 +114,16 @@ class Exchange:
         self._tally.add(Count.UPSTREAM_BYTES, len(piece))
         return piece
 
+    async def pour(self, left: int, into: Callable[[memoryview], None], run: Run) -> int:
+        """As :meth:`Wire.pour`."""
+        try:
+            count = await self._wire.pour(left, into, run)
+        except UpstreamFault:
+            self._tally.add(Count.UPSTREAM_ERRORS)
+            raise
+        self._tally.add(Count.UPSTREAM_BYTES, count)
+        return count
+
     async def document(self) -> bytes:
         """The rest of the body, at most 64 KiB of it: what is beyond is dropped, with the connection."""
         pieces, held = [], 0
@@ -173,33 +184,45 @@ async def judge_beginning(exchange: Exchange, count: int) -> tuple[int | None, b
     return size, True
 
 
-async def leading(exchange: Exchange, length: int) -> AsyncGenerator[Data, None]:
-    """The first ``length`` bytes of a longer body, which is left after them."""
-    left = length
-    while left:
-        piece = await exchange.read()
-        if not piece:
-            raise UpstreamBroken(f"a body of {length - left} bytes where more than {length} were announced")
-        yield piece[:left]
-        left -= min(left, len(piece))
+class Body:
+    """The first ``length`` bytes of an answer's body, as they arrive; implements :class:`cache.ports.Pouring`.
 
-
-async def exactly(exchange: Exchange, length: int, *, whole: bool) -> AsyncGenerator[Data, None]:
-    """The body. Its last piece comes only once the framing has ended at ``length`` and the checksum is right.
-
-    ``whole``: it is an object, and upstream's checksum of the object must be that of these bytes.
+    ``ends``: they are all; then the last piece comes only once the framing has ended and the checksum is right.
+    ``whole``: they are an object, and upstream's checksum of it must be that of these bytes.
     """
-    received, checks = 0, _checks_of(exchange) if whole else None
-    while received < length:
-        piece = await exchange.read()
-        received += len(piece)
-        if not piece or received > length:
-            raise UpstreamBroken(f"a body of {received} bytes where {length} were asked for")
-        if checks is not None:
-            checks.update(piece)
-        if received == length:
-            await _end(exchange, checks)
-        yield piece
+
+    def __init__(self, exchange: Exchange, length: int, *, whole: bool, ends: bool = True) -> None:
+        self._exchange, self._length, self._ends = exchange, length, ends
+        self._left = length
+        self._checks = _checks_of(exchange) if whole else None
+
+    def __aiter__(self) -> Body:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> Data:
+        """The next piece. Raises UpstreamBroken, UpstreamUnreachable."""
+        if not self._left:
+            raise StopAsyncIteration
+        piece = await self._exchange.read()
+        if not piece or (self._ends and len(piece) > self._left):
+            received = self._length - self._left + len(piece)
+            raise UpstreamBroken(f"a body of {received} bytes where {self._length} were asked for")
+        piece = piece[: self._left]
+        self._left -= len(piece)
+        if self._checks is not None:
+            self._checks.update(piece)
+        if self._ends and not self._left:
+            await _end(self._exchange, self._checks)
+        return piece
+
+    async def pour(self, into: Callable[[memoryview], None], run: Run) -> int:
+        """As :meth:`cache.ports.Pouring.pour`, for what has no checksum: no framing by length can be exceeded."""
+        if self._checks is not None or not self._left:
+            return 0
+        count = await self._exchange.pour(self._left, into, run)
+        self._left -= count
+        return count
 
 
 async def _end(exchange: Exchange, checks: BodyChecks | None) -> None:

@@ -28,13 +28,12 @@ from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from gateway.exchange import (
     Address,
+    Body,
     Exchange,
     Outgoing,
     encode_head,
-    exactly,
     judge_answer,
     judge_beginning,
-    leading,
 )
 from gateway.s3.canonical import encode_path
 from gateway.s3.checksums import PREFIX
@@ -165,9 +164,7 @@ class Upstream:
             entry = self._entry(ref, exchange, size, part=count if ranged else None)
             length = min(count, entry.version.size)
             ends = ranged or length == entry.version.size
-            pieces = exactly(exchange, length, whole=length == size) if ends else leading(exchange, length)
-            async with contextlib.aclosing(pieces):
-                yield Beginning(entry, pieces)
+            yield Beginning(entry, Body(exchange, length, whole=length == size, ends=ends))
         finally:
             exchange.close()
 
@@ -196,8 +193,7 @@ class Upstream:
         whole = span.length == version.size
         try:
             await judge_answer(exchange, version, span)
-            async with contextlib.aclosing(exactly(exchange, span.length, whole=whole)) as pieces:
-                yield pieces
+            yield Body(exchange, span.length, whole=whole)
         finally:
             exchange.close()
 

@@ -13,7 +13,7 @@ first chunk. File work happens in the executor; between reading state and changi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
@@ -24,7 +24,7 @@ from cache.faults import BudgetSpent, DiskFailed, DiskFault, Fault, OwnFault
 from cache.fills.fill import Append, Discard, Resume, Seal
 from cache.fills.ride import Bytes, Fetch, Ride
 from cache.fills.scratch import Scratch
-from cache.ports import ChunkReader, ChunkWriter, Clock, Origin, Store
+from cache.ports import ChunkReader, ChunkWriter, Clock, Origin, Pouring, Store
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 
@@ -303,6 +303,7 @@ class Fills:
                         return work
                     if work is not None:
                         await self._append(ride, work)
+                        await self._pour(ride, body)
         except Fault as fault:
             if isinstance(fault, DiskFault):
                 raise
@@ -331,6 +332,16 @@ class Fills:
         ride.fill.wrote(work.length)
         self._tally.add(Count.FILL_BYTES, work.length)
         ride.wake()
+
+    async def _pour(self, ride: Ride, body: AsyncIterator[bytes | memoryview]) -> None:
+        """Have what still comes received straight into the file, if that can be."""
+        fill, writer = ride.fill, ride.writer
+        if writer is None or not fill.pourable or not isinstance(body, Pouring):
+            return
+        while count := await body.pour(writer.append, self._on_disk):
+            fill.poured(count)
+            self._tally.add(Count.FILL_BYTES, count)
+            ride.wake()
 
     async def _on_disk(self, work: Callable[..., _T], *arguments: object) -> _T:
         """Blocking work in a thread. Raises DiskFailed when the disk does not answer, and for a while after that."""

@@ -5,6 +5,7 @@ first byte), later ones when a batch is full or when the oldest byte has waited 
 ``BATCH_BYTES`` a batch is full with as much as is written, for who waits; then it ends where a multiple of
 ``BATCH_BYTES`` does: each costs a thread's turn, and what is written large and aligned lies in large pages of memory,
 from which it is sent for less.
+What follows may also be received by a thread straight into the file (``poured``), which needs no batches.
 It always holds that ``written <= received <= length``. Upstream may break off in mid-body: what has been received stays
 valid (each request carries ``If-Match``), so the fill asks for the rest, a bounded number of times. The driver does the
 work and reports back; whoever rides on the fill sees only ``written`` grow.
@@ -19,6 +20,7 @@ from cache.faults import Fault, UpstreamBroken, UpstreamUnreachable
 from cache.versions import ByteSpan
 
 BATCH_BYTES: Final = 1024 * 1024
+POURED_FROM: Final = 256 * 1024
 LINGER_S: Final = 0.01
 RESUMES_MAX: Final = 3
 
@@ -80,6 +82,16 @@ class Fill:
         small = self.written < BATCH_BYTES and self._batched >= self.written
         due = small or self.received == self.length or now - self._since >= LINGER_S
         return self._flush() if due else None
+
+    @property
+    def pourable(self) -> bool:
+        """Whether what still comes may go into the file by itself: who waits has begun, and no batch is held."""
+        return not self._batch and POURED_FROM <= self.written < self.length
+
+    def poured(self, count: int) -> None:
+        """So many bytes came, and are on file."""
+        self.received += count
+        self.written += count
 
     def ended(self) -> Seal | Discard:
         """Upstream's body ended, and everything appended has been written."""

@@ -173,6 +173,13 @@ class AnswerReader:
         if parsed.head is not None and parsed.head.length is not None and not parsed.ended:
             self._left = parsed.head.length - self._waiting - self.taken
 
+    def poured(self, count: int) -> None:
+        """So many bytes of the body were received elsewhere, by whoever had taken all before."""
+        self._block, self._filled, self._given = _EMPTY, 0, 0
+        self._left -= count
+        self.taken += count
+        self.ended = not self._left
+
     def closed(self) -> Fault | None:
         """The connection has ended: what is wrong with that, None when the answer is whole."""
         if self.head is None:
@@ -192,9 +199,9 @@ class AnswerReader:
         return self.ended and self._parsed.keep_alive and not self._parsed.beyond
 
     @property
-    def nearly(self) -> bool:
-        """Whether of a body of known length little is still to be received: a block or two."""
-        return 0 < self._left <= 2 * BLOCK_BYTES
+    def left(self) -> int:
+        """Bytes of a body of known length that are still to be received, and need no parser."""
+        return self._left
 
     @property
     def full(self) -> bool:

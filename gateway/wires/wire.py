@@ -3,8 +3,9 @@
 The request's body, if any, is sent while the answer is awaited, and no faster than upstream takes it. The answer is
 received into its reader's memory; when enough of it waits, nothing more is read, so that a slow consumer fills the
 kernel's memory and not ours. The first bytes of a body are handed out as they come; later ones in whole blocks, or
-after ``LINGER_S``: each piece costs a consumer more than its bytes do. A wire whose answer was not read to its end, or
-that brought a byte which nobody asked for, is cut and never used again. Every wait has a limit.
+after ``LINGER_S``: each piece costs a consumer more than its bytes do. What is to be stored may be poured: a thread
+receives it from the socket (:mod:`gateway.wires.tap`), while the transport reads nothing. A wire whose answer was not
+read to its end, or that brought a byte which nobody asked for, is cut and never used again. Every wait has a limit.
 
 :class:`PlainWire` receives into the reader's memory; :class:`SecureWire` (TLS) is handed bytes and copies them there.
 """
@@ -12,17 +13,24 @@ that brought a byte which nobody asked for, is cut and never used again. Every w
 from __future__ import annotations
 
 import asyncio
+import functools
 import select
-from collections.abc import AsyncIterable
+import socket
+from collections.abc import AsyncIterable, Callable
 from typing import Final, cast
 
 from typing_extensions import override
 
 from cache.faults import Fault, UpstreamBroken, UpstreamUnreachable
+from cache.ports import Run
 from gateway.wires.answers import AnswerReader, Data, Head, HungUp
 from gateway.wires.blocks import BLOCK_BYTES, Blocks
+from gateway.wires.tap import Tap
 
 LINGER_S: Final = 0.005
+POURED_BYTES_MIN: Final = 2 * 1024 * 1024  # what is less comes soon enough
+GATHERED_BYTES: Final = 512 * 1024  # worth a thread's turn, for which they are waited for that long
+GATHERING_S: Final = 0.02
 _WRITE_BYTES_MAX: Final = 256 * 1024
 
 
@@ -32,6 +40,7 @@ class Wire(asyncio.BaseProtocol):
     ``rested``: it has had a request before, and upstream may close it while another one is on its way.
     """
 
+    _tappable = False  # whether a thread may receive from its socket
     _unasked = select.POLLRDHUP  # what must not have happened on a wire at rest
 
     def __init__(self, blocks: Blocks) -> None:
@@ -48,6 +57,7 @@ class Wire(asyncio.BaseProtocol):
         self._silence: asyncio.TimerHandle | None = None
         self._partial = True  # whether the one who waits takes less than a block
         self._paused = False
+        self._tap: Tap | None = None
         self._sending: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
 
@@ -66,12 +76,15 @@ class Wire(asyncio.BaseProtocol):
         if not keep or answer is None or not answer.reusable or not sent or self._fault is not None:
             self._cut()
             return False
-        self._answer = self._sending = None
+        if self._tap is not None and self._transport is not None and not self._transport.is_closing():
+            _low(self._transport, 1)
+        self._answer = self._sending = self._tap = None
         self.rested = True
         self._read(on=True)
         return True
 
     def _cut(self) -> None:
+        self._tap = None
         if self._sending is not None:
             self._sending.cancel()
         if self._transport is not None:
@@ -114,6 +127,60 @@ class Wire(asyncio.BaseProtocol):
             self._read(on=True)
         return piece
 
+    async def pour(self, left: int, into: Callable[[memoryview], None], run: Run) -> int:
+        """Have some of the next ``left`` bytes of the body received by a thread, straight ``into`` a file; how many.
+
+        0: that cannot be had, ``read`` them. ``run`` has something done in a thread. Raises as ``read``, and what
+        ``into`` and ``run`` raise.
+        """
+        answer, transport = cast("AnswerReader", self._answer), self._transport
+        if transport is None or transport.is_closing() or not (self._tappable and answer.left):
+            return 0
+        if self._tap is None and left < POURED_BYTES_MIN:
+            return 0
+        try:
+            tap = self._tap = self._tap or Tap(transport.get_extra_info("socket").fileno())
+        except OSError:  # no descriptor is left
+            return 0
+        self._read(on=False)
+        if (piece := answer.take(partial=True)) is not None:
+            await run(into, memoryview(piece)[:left])
+            return min(len(piece), left)
+        if self._fault is not None:
+            raise self._fault
+        count = 0
+        while not count:
+            lingered = await self._gathered(tap, min(GATHERED_BYTES, left))
+            try:
+                count = await run(functools.partial(tap.turn, into, answer.taken, left, lingered=lingered))
+            except OSError as error:
+                raise self._failed(UpstreamBroken(f"{type(error).__name__}: {error}")) from error
+        if count < 0:
+            raise self._failed(answer.closed() or HungUp("upstream closed the connection"))
+        self._moved_s = self._loop.time()
+        answer.poured(count)
+        return count
+
+    async def _gathered(self, tap: Tap, count: int) -> bool:
+        """Wait for so many bytes; whether less must do, because they come slowly. Raises the wire's fault."""
+        if (there := tap.waiting()) >= count:
+            return False
+        if not there and not await self._readable(tap, 1, self._wait_s):
+            raise self._failed(UpstreamUnreachable(f"upstream was silent for {self._wait_s} s"))
+        return tap.waiting() < count and not await self._readable(tap, count, GATHERING_S)
+
+    async def _readable(self, tap: Tap, count: int, wait_s: float) -> bool:
+        """Wait until so many bytes, or the end, have arrived; False: they have not in that time."""
+        _low(cast("asyncio.Transport", self._transport), count)
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        timer = self._loop.call_later(wait_s, _late, waiter)
+        self._loop.add_reader(tap.fileno(), _there, waiter)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            self._loop.remove_reader(tap.fileno())
+
     async def _arrival(self, *, partial: bool) -> bool:
         """Wait for something that can be taken; whether a part of a block must do. Raises the wire's fault."""
         if self._fault is not None:
@@ -152,6 +219,10 @@ class Wire(asyncio.BaseProtocol):
             self._silence = self._loop.call_later(left_s, self._silent)
         else:
             self._fail(UpstreamUnreachable(f"upstream was silent for {self._wait_s} s"))
+
+    def _failed(self, fault: Fault) -> Fault:
+        self._fail(fault)
+        return self._fault or fault
 
     def _fail(self, fault: Fault) -> None:
         """Nothing more comes; what has come may still be taken."""
@@ -242,9 +313,25 @@ class Wire(asyncio.BaseProtocol):
             self._transport.pause_reading()
 
 
+def _low(transport: asyncio.Transport, count: int) -> None:
+    """Have the kernel tell only of so many bytes, or of the end."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+
+def _there(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(True)
+
+
+def _late(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)
+
+
 class PlainWire(Wire, asyncio.BufferedProtocol):
     """A wire over TCP."""
 
+    _tappable = True
     _unasked = select.POLLIN | select.POLLRDHUP
 
     @override
@@ -271,4 +358,4 @@ class SecureWire(Wire, asyncio.Protocol):
 
     @override
     def _holds_back(self, answer: AnswerReader) -> bool:
-        return answer.full and not answer.nearly
+        return answer.full and not 0 < answer.left <= 2 * BLOCK_BYTES

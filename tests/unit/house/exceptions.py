@@ -41,6 +41,7 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "gateway/upstream.py": "HTTP to upstream",
     "gateway/exchange.py": "HTTP to upstream",
     "gateway/wires/addresses.py": "asks the resolver",
+    "gateway/wires/tap.py": "a socket",
     "gateway/wires/wire.py": "a socket",
     "gateway/wires/pool.py": "sockets",
     "gateway/uploads.py": "bodies on their way to upstream",
