@@ -2,7 +2,7 @@
 
 An :class:`Exchange` is an answer as it arrives. Its body counts as whole only when its framing says so: one without a
 length, ended by the close of the connection, is refused at the first read. Left before its end, it closes its
-connection, so that none goes back to the pool with bytes in flight. :func:`judge_answer` and :func:`exactly` hold a
+connection, so that none goes back to the pool with bytes in flight. :func:`judge_answer` and :class:`Body` hold a
 ranged answer against what was asked (status, Content-Range, length, ETag, checksum): the last piece comes out only when
 all of it is right. Who sends, signs and repeats: :mod:`gateway.upstream`. How bytes become answers:
 :mod:`gateway.wires`. RFC 9110 (ranges, conditions), RFC 9112 (framing).

@@ -23,7 +23,7 @@ _FIELD: Final = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 @contextmanager
 def full_page_cache(path: Path, share: float = 1.0) -> Iterator[Callable[[], None]]:
-    """Call what this yields before each measurement: hardly any memory is free afterwards.
+    """Call what this yields before each measurement: hardly any memory is free afterwards (of the first 64 GiB).
 
     ``path``: the file of holes, which exists meanwhile. ``share``: of the memory that may be read at a call at most.
     """

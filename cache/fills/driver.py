@@ -280,8 +280,8 @@ class Fills:
 
     async def _store_all(self, ride: Ride, exchange: Bytes) -> None:
         await self._bring(ride, exchange)
-        assert ride.writer is not None  # noqa: S101 - a chunk has a byte at least
         if ride.sealed is None:
+            assert ride.writer is not None  # noqa: S101 - a chunk has a byte at least
             ride.sealed = await self._on_disk(ride.writer.seal)
 
     async def _bring(self, ride: Ride, exchange: Bytes) -> None:

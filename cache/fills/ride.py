@@ -67,7 +67,7 @@ class Ride:
 
     async def opened(self) -> None:
         """Wait until the file exists. Raises the fault that ended the fill before that."""
-        while self.writer is None:
+        while self.writer is None and self.sealed is None:
             await self._woken()
 
     async def early_from(self, position: int) -> memoryview | None:

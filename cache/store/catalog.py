@@ -120,7 +120,7 @@ class LmdbCatalog:
         return known.entry
 
     def put(self, ref: ObjectRef, entry: Entry) -> None:
-        """Remember. A row that LMDB does not take is forgotten."""
+        """Remember. What cannot be a row, or is not taken by LMDB, is forgotten when it is written."""
         known = self._ask(ref)
         known.raw, known.entry, known.change = b"", entry, self._changes[known.slot]
         begins = not self._unwritten
@@ -135,7 +135,13 @@ class LmdbCatalog:
         unwritten, self._unwritten = self._unwritten, {}
         if not unwritten:
             return
-        rows = [(self._ask(ref), entry, _row_of(ref, entry)) for ref, entry in unwritten.items()]
+        rows = []
+        for ref, entry in unwritten.items():
+            known = self._ask(ref)
+            try:
+                rows.append((known, entry, _row_of(ref, entry)))
+            except ValueError:  # a header of upstream's is no text
+                known.raw, known.entry = b"", None
         try:
             with self._env.begin(db=self._db, write=True) as txn:
                 for known, _, raw in rows:

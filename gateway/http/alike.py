@@ -57,11 +57,22 @@ class Alike:
         if found is None:
             return None
         answer, pieces = found
-        if self._asked is None or not pieces or not isinstance(piece := pieces[0], FilePiece):
+        span = _span_in(arrival, pieces)
+        if self._asked is None or span is None:
             return Found(answer, None, pieces)
         frame = frame_of(answer, close=False, chunked=False)
-        arrival.shared[self._asked] = _Shared(answer, frame, ByteSpan(piece.offset, piece.offset + piece.length))
+        arrival.shared[self._asked] = _Shared(answer, frame, span)
         return Found(answer, frame, pieces)
+
+
+def _span_in(arrival: Arrival, pieces: Sequence[Piece]) -> ByteSpan | None:
+    """Which part of the chunk that has arrived the body is; None: it is of other chunks, or of several."""
+    if arrival.chunk is None or len(pieces) != 1:
+        return None
+    piece = pieces[0]
+    if not isinstance(piece, FilePiece) or piece.reader is not arrival.chunk.reader:
+        return None
+    return ByteSpan(piece.offset, piece.offset + piece.length)
 
 
 def _asked(request: S3Request) -> tuple[str | None, ...] | None:

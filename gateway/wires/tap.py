@@ -7,8 +7,10 @@ never waits for more. A shell.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import socket
 import termios
 import threading
 from collections.abc import Callable
@@ -34,10 +36,17 @@ class Tap:
     """A descriptor of the socket that ``fd`` is, which closes when neither the loop nor a thread holds it any more."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = os.dup(fd)
+        self._link = socket.fromfd(fd, socket.AF_INET, socket.SOCK_STREAM)  # of whatever family: nobody asks
+        self._fd = self._link.fileno()
 
     def __del__(self) -> None:
-        os.close(self._fd)
+        if hasattr(self, "_link"):  # a descriptor was left
+            self._link.close()
+
+    def shut(self) -> None:
+        """End the connection, whoever holds this still."""
+        with contextlib.suppress(OSError):
+            self._link.shutdown(socket.SHUT_RDWR)
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -51,7 +60,7 @@ class Tap:
         """In a thread: receive what is there of the next ``left`` bytes; how many, -1 at the connection's end.
 
         What comes from ``position`` on ends at a multiple of ``BLOCK_BYTES``, unless it ``lingered``. Raises OSError,
-        and what ``into`` raises; then it is unknown how much was taken.
+        when nothing was taken; and what ``into`` raises, after which that is unknown.
         """
         there = min(self.waiting(), left, TURN_BYTES)
         beyond = (position + there) % BLOCK_BYTES
@@ -68,7 +77,7 @@ class Tap:
             except OSError:
                 if not taken:
                     raise
-                break  # it is met again
+                break  # the next turn meets the end
             if not count:
                 return taken or _ENDED
             into(view[:count])

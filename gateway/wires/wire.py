@@ -84,7 +84,9 @@ class Wire(asyncio.BaseProtocol):
         return True
 
     def _cut(self) -> None:
-        self._tap = None
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.shut()
         if self._sending is not None:
             self._sending.cancel()
         if self._transport is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -146,6 +147,23 @@ async def test_who_asks_alike_has_an_id_an_account_and_a_connection_of_his_own(w
         assert sum(told.body) == COUNT // len(extras) * (SIZE - 7 * ("range" in extra))
         assert sum(told.words[cell[0]] for cell in layout.REQUEST_CELLS) == COUNT // len(extras)
     await crowd.close()
+
+
+async def test_who_asks_alike_for_a_chunk_that_is_here_gets_that_one(tmp_path: Path) -> None:
+    chunk, body = 256 * 1024, os.urandom(2 * 256 * 1024)
+    beyond = request("GET", "/data/one", range=f"bytes={chunk}-{2 * chunk - 1}")
+    async with running_worker(tmp_path, cache={"chunk_size": chunk}) as worker:
+        worker.fake.shelf.generate("data", "known", 1000)
+        worker.fake.shelf.put("data", "one", body)
+        crowd = await Gathering.of(worker)
+        for asked in (request("HEAD", "/data/one"), beyond, request("DELETE", "/data/one")):
+            await crowd.wires[0].ask(asked)  # the second chunk is here; nothing is known of the key
+        worker.fake.shelf.put("data", "one", body)
+        async with worker.fake.held("one"):
+            await crowd.ask("one", [beyond] * COUNT)
+        for wire in crowd.wires:
+            assert (await wire.answer()).partition(b"\r\n\r\n")[2] == body[chunk:]
+        await crowd.close()
 
 
 async def test_a_refusal_is_everybodys_and_costs_one_request(worker: RunningWorker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import time
@@ -27,6 +28,7 @@ from gateway.upstream import Patience, Upstream
 from tests.doubles.counting_proxy import CountingProxy
 from tests.doubles.fake_s3 import FakeS3
 from tests.doubles.forwarding_house import KEYS, QUICK, read_span
+from tests.integration.test_wires import serving
 
 MIB = 1 << 20
 SIZE = 3 * MIB + 12345
@@ -169,6 +171,33 @@ async def test_a_fill_that_upstream_cuts_goes_on_where_it_was(
             assert await content(fills, store, Chunk(version, 4 * MIB, 0)) == stored(fake)
             assert tally.words[Count.FILL_BYTES] == SIZE
             fake.calm()
+
+
+async def test_upstream_hears_at_once_that_a_fill_has_failed(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: %d\r\n\r\n' % SIZE + bytes(2 * MIB))
+        assert not await reader.read()  # and then it is silent
+        ended.set()
+
+    patience = Patience(read_timeout_s=0.2, retries=0)
+    async with serving(talk) as server:
+        origin = server.place.geturl()
+        async with (
+            Upstream(Address(origin), Tally(), credentials=KEYS, patience=patience) as upstream,
+            filling(tmp_path, upstream) as (fills, _, _),
+        ):
+            gc.collect()
+            gc.disable()  # the fault holds what it came through until it is collected
+            try:
+                ride = fills.ride(Chunk(ObjectVersion(origin, "bkt", "k", '"e"', SIZE, ""), 4 * MIB, 0))
+                with pytest.raises(Fault):
+                    await ride.reached(SIZE - 1)
+                await ended.wait()
+            finally:
+                gc.enable()
 
 
 async def test_a_fill_that_is_ended_in_the_middle_leaves_nothing(

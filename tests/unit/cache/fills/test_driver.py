@@ -71,15 +71,16 @@ async def test_questions_of_one_turn_are_bounded_as_others_are(bench):
 
 
 async def test_a_small_chunk_that_turns_out_to_be_here_is_not_written_again(bench):
-    origin, store, _, fills = bench
+    origin, store, tally, fills = bench
     chunk = Chunk(origin.put("k", 1000), MIB, 0)
     assert await content(fills.ride(chunk)) == origin.body(chunk.version)
     await fills.settled()
     written = store.find(chunk)
     assert (await fills.begin(ObjectRef(chunk.version.bucket, "k"), MIB, whole=False)).version == chunk.version
-    assert await content(fills.ride(chunk)) == origin.body(chunk.version)
+    assert await content_of(fills, chunk) == origin.body(chunk.version)
     await fills.settled()
     assert store.find(chunk) is written
+    assert tally.read()["fills_sealed"] == tally.read()["fills_started"] == 2
 
 
 async def test_riders_read_before_the_chunk_is_whole(bench):

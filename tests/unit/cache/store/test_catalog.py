@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,16 @@ def test_an_invalidation_counts_for_what_is_not_written_yet(tmp_path: Path) -> N
     one.write()
     assert one.find(REF) is None
     assert other.find(REF) is None
+
+
+def test_what_cannot_be_a_row_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    due: list[Callable[[], None]] = []
+    one, other, bad = catalog_in(tmp_path, later=due.append), catalog_in(tmp_path), ObjectRef("b", "bad")
+    put(one, REF)
+    one.put(bad, replace(entry_of(bad, token=one.token(bad)), headers=(("x-amz-meta-n", "caf\udce9"),)))
+    due.pop()()
+    assert other.find(REF) == entry_of(REF)
+    assert one.find(bad) is None
 
 
 def test_no_more_than_a_bound_wait_to_be_written(tmp_path: Path) -> None:
