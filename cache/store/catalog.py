@@ -105,8 +105,8 @@ class LmdbCatalog:
         change = self._changes[known.slot]
         if change == known.change:
             return known.entry
-        if self._unwritten:
-            self.write()  # the row that is looked for may be among them
+        if ref in self._unwritten:
+            self.write()
             change = self._changes[known.slot]
         try:
             with self._env.begin(db=self._db) as txn:

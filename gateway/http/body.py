@@ -41,20 +41,25 @@ class ShortBody(OwnFault):
     """A body ended before its announced length; the connection must not be used again."""
 
 
+def _send_both(sender: FileSender, meter: ClientMeter, head: bytes, piece: MemoryPiece) -> tuple[int, int]:
+    """Offer a head and a piece that is in memory, in one call; how many bytes of each the socket took."""
+    taken = sender.send_both_now(head, piece.data)
+    of_head = min(taken, len(head))
+    meter.head(of_head)
+    return of_head, taken - of_head
+
+
 def send_first(sender: FileSender, meter: ClientMeter, head: bytes, piece: Piece) -> tuple[bytes, Piece | None]:
     """Offer the head and the first piece, which may be sent at once; what is left of either.
 
     Raises ConnectionError, DiskFailed.
     """
     if isinstance(piece, MemoryPiece):
-        size, data = len(head), piece.data
-        taken = sender.send_both_now(head, data)
-        of_head = min(taken, size)
-        meter.head(of_head)
-        meter.sent(piece.source, taken - of_head)
-        if taken == size + len(data):
+        of_head, of_data = _send_both(sender, meter, head, piece)
+        meter.sent(piece.source, of_data)
+        if of_data == len(piece.data):
             return b"", None
-        return head[of_head:], MemoryPiece(bytes(data[taken - of_head :]), piece.source)
+        return head[of_head:], MemoryPiece(bytes(piece.data[of_data:]), piece.source)
     taken = sender.send_now(head, more=True)
     meter.head(taken)
     if taken < len(head):
@@ -126,14 +131,11 @@ class Sending:
 
     def _push_both(self, piece: MemoryPiece) -> Pushed:
         """The head, and a piece that is in memory, of which nothing was sent: in one call."""
-        size = len(self._head)
-        taken = self._sender.send_both_now(self._head, piece.data)
-        of_head = min(taken, size)
-        self._meter.head(of_head)
+        length = len(piece.data)
+        of_head, of_data = _send_both(self._sender, self._meter, self._head, piece)
         self._head = self._head[of_head:]
-        if not self._head:
-            self._took(piece, len(piece.data), taken - of_head)
-        return Pushed.DONE if taken == size + len(piece.data) else Pushed.FULL
+        self._took(piece, length, of_data)
+        return Pushed.DONE if of_data == length and not self._head else Pushed.FULL
 
     def _push_head(self) -> Pushed:
         taken = self._sender.send_now(self._head, more=bool(self._pieces))

@@ -130,7 +130,7 @@ class Service:
             frame = frame_of(answer, close=close, chunked=chunked)
         return Reply(
             answer,
-            frame.head(self._date_at(time.time()), request_id),
+            self._head(frame, request_id),
             self.client(admitted),
             admitted.operation.name,
             admitted.request,
@@ -182,7 +182,7 @@ class Service:
         answer = answer_for(error, request=request, request_id=request_id)
         self._log_fault(error, request_id)
         close = not keep or self.draining
-        head = self._head(answer, request_id, close=close, chunked=False)
+        head = self._head(frame_of(answer, close=close, chunked=False), request_id)
         operation = admitted.operation.name if admitted is not None else "Refused"
         now = time.monotonic()
         meter = self.client(admitted)
@@ -233,8 +233,8 @@ class Service:
         elif isinstance(error, Exception) and not isinstance(error, ConnectionError):
             structlog.get_logger().error("reply broke off", request_id=reply.request_id, exc_info=error)
 
-    def _head(self, answer: Answer, request_id: str, *, close: bool, chunked: bool) -> bytes:
-        return frame_of(answer, close=close, chunked=chunked).head(self._date_at(time.time()), request_id)
+    def _head(self, frame: Frame, request_id: str) -> bytes:
+        return frame.head(self._date_at(time.time()), request_id)
 
     def _date_at(self, now: float) -> str:
         second = int(now)

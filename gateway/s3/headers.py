@@ -58,9 +58,8 @@ def entry_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
     What upstream said to the one who asked (CORS among it) does not: a request with an Origin is forwarded.
     """
     low = [(name.lower(), value) for name, value in headers]
-    named = _connection(low)
-    dropped = _NOT_OF_THE_OBJECT | named if named else _NOT_OF_THE_OBJECT
-    return tuple([pair for pair in low if pair[0] not in dropped and not pair[0].startswith(_CORS)])
+    dropped = _NOT_OF_THE_OBJECT | _connection(low)
+    return tuple(pair for pair in low if pair[0] not in dropped and not pair[0].startswith(_CORS))
 
 
 def read_headers(entry: Entry, request: S3Request, span: ByteSpan | None) -> Headers:

@@ -168,7 +168,7 @@ class Wire(asyncio.BaseProtocol):
         if (there := tap.waiting()) >= count:
             return False
         if not there and not await self._readable(tap, 1, self._wait_s):
-            raise self._failed(UpstreamUnreachable(f"upstream was silent for {self._wait_s} s"))
+            raise self._failed(_silence(self._wait_s))
         return tap.waiting() < count and not await self._readable(tap, count, GATHERING_S)
 
     async def _readable(self, tap: Tap, count: int, wait_s: float) -> bool:
@@ -220,7 +220,7 @@ class Wire(asyncio.BaseProtocol):
         if left_s > 0:
             self._silence = self._loop.call_later(left_s, self._silent)
         else:
-            self._fail(UpstreamUnreachable(f"upstream was silent for {self._wait_s} s"))
+            self._fail(_silence(self._wait_s))
 
     def _failed(self, fault: Fault) -> Fault:
         self._fail(fault)
@@ -313,6 +313,10 @@ class Wire(asyncio.BaseProtocol):
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
+
+
+def _silence(wait_s: float) -> Fault:
+    return UpstreamUnreachable(f"upstream was silent for {wait_s} s")
 
 
 def _low(transport: asyncio.Transport, count: int) -> None:

@@ -63,6 +63,13 @@ def test_a_row_that_is_not_written_yet_outlives_a_change_of_its_slot(tmp_path: P
     assert catalog_in(tmp_path).find(REF) == entry_of(REF)
 
 
+def test_a_question_about_another_key_writes_nothing(tmp_path: Path) -> None:
+    one = catalog_in(tmp_path, later=lambda _: None)
+    put(one, REF)
+    assert one.find(ObjectRef("b", "another")) is None
+    assert one.rows() == 0
+
+
 def test_an_invalidation_counts_for_what_is_not_written_yet(tmp_path: Path) -> None:
     one, other = catalog_in(tmp_path, later=lambda _: None), catalog_in(tmp_path)
     put(one, REF)
