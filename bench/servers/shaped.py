@@ -142,14 +142,21 @@ class ShapedUpstream:
         if span:
             fields.append(f"Content-Range: bytes {start}-{stop - 1}/{size}")
         loop = asyncio.get_running_loop()
+        _cork(connection, on=ask.method == "GET" and start < stop)
         await loop.sock_sendall(connection, _head(206 if span else 200, stop - start, fields))
         due_s = time.monotonic()
         while ask.method == "GET" and start < stop:
             count = min(SLICE_BYTES, stop - start, POOL_BYTES - start % POOL_BYTES)
             await _until(due_s)
             await loop.sock_sendfile(connection, self._pool, start % POOL_BYTES, count, fallback=False)
+            _cork(connection, on=False)
             start += count
             due_s = max(due_s, time.monotonic() - 0.01) + (count / self._rate if self._rate else 0)
+
+
+def _cork(connection: socket.socket, *, on: bool) -> None:
+    """A head leaves with the first bytes of its body, as a server's does."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
 
 async def _until(due_s: float) -> None:
