@@ -18,7 +18,7 @@ from cache.budgets import Budget
 from cache.crowds import Arrival, Call, Waiter
 from cache.faults import VersionChanged
 from cache.lookups import Lookups
-from cache.pieces import FilePiece, MemoryPiece, Piece, Source
+from cache.pieces import Cause, FilePiece, MemoryPiece, Piece, Source
 from cache.plan import Step, plan_steps
 from cache.readahead import Window
 from cache.staging import Staging
@@ -57,9 +57,16 @@ class Cache:
         self._staging = Staging(ways, chunk_bytes)
         self.stage = self._staging.begin
 
-    async def entry(self, ref: ObjectRef, *, start: int | None = None, checksums: bool = False) -> Entry:
+    async def entry(
+        self, ref: ObjectRef, *, start: int | None = None, checksums: bool = False, waited: Waited | None = None
+    ) -> Entry:
         """As :meth:`cache.lookups.Lookups.entry`: asks upstream if need be. Raises upstream's fault."""
-        return await self._lookups.entry(ref, start=start, checksums=checksums)
+        asked_at = self._ports.clock.monotonic()
+        try:
+            return await self._lookups.entry(ref, start=start, checksums=checksums)
+        finally:
+            if waited is not None:
+                waited(Cause.UPSTREAM, self._ports.clock.monotonic() - asked_at)
 
     def plan(self, version: ObjectVersion, span: ByteSpan) -> tuple[Step, ...] | None:
         """How :meth:`held` finds the span; None: it is longer than it looks for. It may be kept and used again."""
@@ -84,9 +91,12 @@ class Cache:
         ports.tally.words[Count.CHUNK_HITS_LOCAL] += len(pieces)
         return pieces
 
-    def arrived(self, arrival: Arrival, span: ByteSpan) -> FilePiece | None:
-        """The whole span, if it has come with the answer; it is to be sent in this turn of the loop."""
-        chunk = arrival.chunk
+    def arrived(self, arrival: Arrival, span: ByteSpan) -> Piece | None:
+        """The span, or its beginning, if it has come with the answer; it is to be sent in this turn of the loop."""
+        chunk, early = arrival.chunk, arrival.early
+        if early is not None and span.start < len(early.data):
+            self._ports.tally.add(Count.CHUNK_COALESCED)
+            return MemoryPiece(memoryview(early.data)[span.start : span.stop], early.source)
         if chunk is None or span.stop > chunk.length:
             return None
         self._ports.tally.add(Count.CHUNK_COALESCED)

@@ -1,4 +1,4 @@
-"""A crowd: those who wait for one answer, each a call and no task, to be let go a few at a time.
+"""A crowd: those who wait for one answer, each a call and no task, to be let go a few at a time. One may be a crowd.
 
 Whatever 256 readers of one cold object do when its answer comes, they would do in one turn of the loop, and everybody
 else (the fill that brings their bytes among them) would wait for the last one. Sans-IO: whoever lets a crowd go takes
@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from cache.pieces import FilePiece
+from cache.pieces import FilePiece, MemoryPiece
 from cache.versions import Entry
 
 TURN: Final = 16
@@ -21,11 +21,13 @@ TURN: Final = 16
 class Arrival:
     """The answer: what the key holds, and (None: not yet) its whole first chunk, which may be sent in this turn.
 
-    ``shared``: what one of those who are called has made of it for the next, under all that decided it.
+    ``early``: as much of that chunk as has come, in memory, instead. ``shared``: what one of those who are called has
+    made of it for the next, under all that decided it.
     """
 
     entry: Entry
     chunk: FilePiece | None
+    early: MemoryPiece | None = None
     shared: dict[Hashable, object] = field(default_factory=dict, compare=False)
 
     def seen(self) -> Arrival:
@@ -33,10 +35,10 @@ class Arrival:
         chunk = self.chunk
         if chunk is None or chunk.reader.ready(chunk.offset, chunk.offset + chunk.length):
             return self
-        return Arrival(self.entry, None, self.shared)
+        return Arrival(self.entry, None, shared=self.shared)
 
 
-Call = Callable[[Arrival | None], None]  # None: there was no answer of use
+Call = Callable[[Arrival | None], None]  # None: there was no answer of use; it raises nothing
 
 
 class Waiter:

@@ -33,7 +33,7 @@ from cache.faults import (
     UpstreamUnreachable,
 )
 from cache.freshness import Freshness, Verdict
-from cache.pieces import FilePiece, Source
+from cache.pieces import FilePiece, MemoryPiece, Source
 from cache.tally import Count
 from cache.versions import Entry, ObjectRef
 from cache.ways import Ports, Ways
@@ -43,7 +43,8 @@ ARRIVING_BYTES_MAX: Final = 256 * 1024
 ARRIVAL_S: Final = 0.01  # of a small object, while a crowd waits that can be sent all of it in one go then
 BEGUN_MAX: Final = 4096
 FINAL: Final = frozenset({401, 403, 404})
-_Begin = Callable[[], Awaitable[Entry]]
+_Told = Callable[[Entry], None]
+_Begin = Callable[[_Told], Awaitable[Entry]]
 _Place = tuple[ObjectRef, int, bool]
 
 
@@ -63,6 +64,7 @@ class Lookups:
         self._chunk_bytes = chunk_bytes
         self.stale_if_error_s = stale_if_error_s
         self._asking: dict[_Place, asyncio.Task[Entry]] = {}
+        self._learnt: dict[_Place, Entry] = {}  # from answers whose tasks do not know it yet
         self._crowds: dict[_Place, Crowd] = {}  # who waits for those answers without a task
         self._letting_go: set[asyncio.Task[None]] = set()
         self._begun_for: dict[ObjectRef, tuple[int, Chunk]] = {}
@@ -90,29 +92,30 @@ class Lookups:
         return await self._joined(ref, None, again=True) if checksums and entry.partial else entry
 
     def expect(self, ref: ObjectRef, call: Call, *, start: int | None, checksums: bool) -> Waiter | None:
-        """Have ``call`` called when a question that is under way is answered, and the bytes that came with it are here.
+        """Have ``call`` called when the question is answered, and the bytes that came with it are here.
 
-        None: nobody asks. Then the question begins now, if there is one that others may share; :meth:`entry` joins it.
+        It begins now, unless it is under way. None: others may not share it, or there is nothing to ask.
         Whoever is called may find that he has to wait once more.
         """
         if not self._shares(ref):
             return None
         place = (ref, self._ports.catalog.token(ref), False)
         asking = self._asking.get(place)
-        if asking is not None and not asking.done():
-            return self._crowds.setdefault(place, Crowd()).join(call)
         if asking is None:
-            entry = self._ports.catalog.find(ref)
-            if entry is None or not self._counts(ref, entry):
-                self._start(place, self._beginning(ref, start=start, checksums=checksums))
-        return None
+            entry = self._find(ref)
+            if entry is not None and self._counts(ref, entry):
+                return None
+            self._start(place, self._beginning(ref, start=start, checksums=checksums))
+        elif asking.done():
+            return None
+        return self._crowds.setdefault(place, Crowd()).join(call)
 
     async def look_up(self, ref: ObjectRef, *, checksums: bool, age_max_s: float) -> Entry:
         """As :meth:`cache.ports.PeerHost.look_up`, for who takes us for the owner: asks nobody but upstream."""
         asked_at = self._ports.clock.monotonic()
         entry = self.known(ref)
         if entry is None or asked_at - entry.checked_at > age_max_s:
-            entry = await self._joined(ref, lambda: self._begin(ref, checksums=checksums))
+            entry = await self._joined(ref, lambda told: self._begin(ref, told, checksums=checksums))
         if checksums and entry.partial:
             entry = await self._joined(ref, None, again=True)
         return replace(entry, token=0, checked_at=min(0.0, entry.checked_at - asked_at))
@@ -129,7 +132,7 @@ class Lookups:
         """The answer to the question that is under way, or to a new one; ``begin`` None: by HEAD."""
         token = self._ports.catalog.token(ref)
         if not self._shares(ref):
-            return await self._ask(ref, token, None, self._ports.clock.monotonic())
+            return await self._ask((ref, token, again), None, self._ports.clock.monotonic())
         place = (ref, token, again)
         if place not in self._asking:
             self._start(place, begin)
@@ -141,31 +144,63 @@ class Lookups:
 
     def _start(self, place: _Place, begin: _Begin | None) -> None:
         """What can be sent to upstream at once is: a turn of the loop is long while a crowd comes in."""
-        ref, token, _ = place
-        asked_at = self._ports.clock.monotonic()
-        begun = begin() if begin is not None and self._ports.catalog.find(ref) is None else None
-        asking = asyncio.create_task(self._ask(ref, token, begun, asked_at), name=f"ask {ref.bucket}")
+        ref, asked_at = place[0], self._monotonic()
+        begun = None
+        if begin is not None and self._find(ref) is None:
+            begun = begin(lambda entry: self._told(place, asked_at, entry))
+        asking = asyncio.create_task(self._ask(place, begun, asked_at), name=f"ask {ref.bucket}")
         self._asking[place] = asking
         asking.add_done_callback(lambda task: self._answered(place, task))
 
     def _answered(self, place: _Place, asking: asyncio.Task[Entry]) -> None:
         """Perhaps everybody who waited has left; then nobody looks at a fault."""
         entry = None if asking.cancelled() or asking.exception() is not None else asking.result()
+        self._learnt.pop(place, None)
         crowd = self._crowds.pop(place, None)
         if crowd is None:
             del self._asking[place]
             return
+        if entry is not None and len(crowd) <= TURN and self._stands(place, entry):
+            del self._asking[place]
+            self._let_in(place, entry, crowd)
+            return
         letting_go = asyncio.create_task(self._let_go(place, entry, crowd))
         self._letting_go.add(letting_go)
         letting_go.add_done_callback(self._letting_go.discard)
+
+    def _stands(self, place: _Place, entry: Entry) -> bool:
+        """Whether the answer counts for those who waited for it."""
+        ref, token, _ = place
+        return token == self._ports.catalog.token(ref) and self._counts(ref, entry)
+
+    def _let_in(self, place: _Place, entry: Entry, crowd: Crowd) -> None:
+        """Let a few go: as soon as the first bytes have come with the answer, or at once if none do."""
+        riding = None
+        if entry.version.size:
+            riding = self._ports.fills.under_way(chunk_of(entry.version, self._chunk_bytes, 0))
+        if riding is None or riding.ready(0, 1):
+            _go(crowd, Arrival(entry, None))
+            return
+        late = asyncio.get_running_loop().call_later(ARRIVAL_S, _go, crowd, Arrival(entry, None))
+
+        def arrived() -> None:
+            late.cancel()
+            early = MemoryPiece(riding.early, Source.UPSTREAM) if riding.early else None
+            _go(crowd, Arrival(entry, None, early) if self._stands(place, entry) else None)
+            riding.taken.set()
+
+        if riding.early:
+            arrived()
+        else:
+            riding.calls.append(arrived)
 
     async def _let_go(self, place: _Place, entry: Entry | None, crowd: Crowd) -> None:
         """Let a crowd go: with what has arrived, or else to join the question, which has just been answered.
 
         Those who come meanwhile have no part in that answer, unless it is a refusal of a moment ago.
         """
-        ref, token, _ = place
-        if entry is not None and token == self._ports.catalog.token(ref) and self._counts(ref, entry):
+        ref, _, _ = place
+        if entry is not None and self._stands(place, entry):
             del self._asking[place]
             chunk = None
             try:
@@ -179,7 +214,8 @@ class Lookups:
         finally:
             del self._asking[place]
 
-    async def _ask(self, ref: ObjectRef, token: int, begun: Awaitable[Entry] | None, asked_at: float) -> Entry:
+    async def _ask(self, place: _Place, begun: Awaitable[Entry] | None, asked_at: float) -> Entry:
+        ref = place[0]
         self._ports.tally.add(Count.CATALOG_MISSES)
         try:
             entry = await self._answer(ref, begun)
@@ -187,9 +223,20 @@ class Lookups:
             if (stale := self._bearable(ref, asked_at)) is None:
                 raise
             return stale
+        return self._learnt.get(place) or self._learn(place, asked_at, entry)
+
+    def _learn(self, place: _Place, asked_at: float, entry: Entry) -> Entry:
+        """Remember an answer; as what it is remembered."""
+        ref, token, _ = place
         entry = Entry(entry.version, entry.headers, asked_at + entry.checked_at, token, entry.partial)
         self._ports.catalog.put(ref, entry)
         return entry
+
+    def _told(self, place: _Place, asked_at: float, entry: Entry) -> None:
+        """The answer is there, and its bytes will be: a few who wait for them need not wait for the task that asked."""
+        entry = self._learnt[place] = self._learn(place, asked_at, entry)
+        if len(self._crowds.get(place, ())) <= TURN and (crowd := self._crowds.pop(place, None)) is not None:
+            self._let_in(place, entry, crowd)
 
     async def _answer(self, ref: ObjectRef, begun: Awaitable[Entry] | None) -> Entry:
         if begun is not None:
@@ -229,20 +276,20 @@ class Lookups:
     def _beginning(self, ref: ObjectRef, *, start: int | None, checksums: bool) -> _Begin | None:
         """How to ask for who will read from ``start``; None: by HEAD."""
         begins = start is not None and start < START_MAX and not ref.version_id
-        return (lambda: self._begun(ref, checksums=checksums)) if begins else None
+        return (lambda told: self._begun(ref, told, checksums=checksums)) if begins else None
 
-    def _begun(self, ref: ObjectRef, *, checksums: bool) -> Awaitable[Entry]:
+    def _begun(self, ref: ObjectRef, told: _Told, *, checksums: bool) -> Awaitable[Entry]:
         """By the owner of the first chunk: ourselves, or the worker that is."""
         owner, peers = self._ways.beginner(ref), self._ports.peers
         if owner is None or peers is None:
-            return self._begin(ref, checksums=checksums)
+            return self._begin(ref, told, checksums=checksums)
         return peers.look_up(owner, ref, checksums=checksums, age_max_s=self._freshness.age_max_s(ref))
 
-    def _begin(self, ref: ObjectRef, *, checksums: bool) -> Awaitable[Entry]:
+    def _begin(self, ref: ObjectRef, told: _Told, *, checksums: bool) -> Awaitable[Entry]:
         """We own the first chunk: by the GET that brings it, unless it seems to be here."""
         if self._may_have_begun(ref):
             return self._ports.origin.head(ref)
-        return self._ports.fills.begin(ref, self._chunk_bytes, whole=checksums)
+        return self._ports.fills.begin(ref, self._chunk_bytes, told, whole=checksums)
 
     def _may_have_begun(self, ref: ObjectRef) -> bool:
         """Whether another node was just served the first chunk, or the store has that of the version last heard of.
@@ -270,6 +317,13 @@ class Lookups:
 
     def _trusted(self) -> bool:
         return self._ports.peers is None or self._ports.peers.trusted()
+
+
+def _go(crowd: Crowd, arrival: Arrival | None) -> None:
+    """Call them all at once."""
+    for turn in crowd.turns():
+        for waiter in turn:
+            waiter.go(arrival)
 
 
 async def _call(crowd: Crowd, arrival: Arrival | None, size: int) -> None:

@@ -41,6 +41,10 @@ class FilePiece:
     length: int
     source: Source
 
+    def __len__(self) -> int:
+        """Bytes of the body."""
+        return self.length
+
 
 @dataclass(slots=True)
 class MemoryPiece:
@@ -48,6 +52,10 @@ class MemoryPiece:
 
     data: bytes | memoryview
     source: Source
+
+    def __len__(self) -> int:
+        """Bytes of the body."""
+        return len(self.data)
 
 
 Piece = FilePiece | MemoryPiece

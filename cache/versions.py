@@ -17,7 +17,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 def _spelled(*fields: str) -> bytes:
     """The fields, each led by its length, so that no two lists of fields share a spelling."""
     raws = [text.encode() for text in fields]
-    return b"".join(len(raw).to_bytes(4, "big") + raw for raw in raws)
+    return b"".join([len(raw).to_bytes(4, "big") + raw for raw in raws])
 
 
 class ObjectRef(NamedTuple):

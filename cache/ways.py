@@ -34,9 +34,15 @@ _T = TypeVar("_T")
 
 
 class Riding(ChunkReader, Protocol):
-    """A fill that one may wait for. ``taken``: who got early bytes is done with them, and the file can be made."""
+    """A fill that one may wait for.
 
+    ``early``: its first bytes, until they are on file; ``taken``: who got them is done, and the file can be made.
+    ``calls``: called when anything changes, once each; they raise nothing.
+    """
+
+    early: bytes | memoryview
     taken: asyncio.Event
+    calls: list[Callable[[], None]]
 
     async def opened(self) -> None:
         """Wait until there is a file to read from."""
@@ -50,20 +56,25 @@ class Riding(ChunkReader, Protocol):
 class Filling(Protocol):
     """The fills of this worker (:class:`cache.fills.driver.Fills`)."""
 
-    def ride(self, chunk: Chunk) -> Riding:
-        """Join or begin the fill of a chunk."""
+    def ride(self, chunk: Chunk, span: ByteSpan | None = None) -> Riding:
+        """Join or begin the fill of a chunk; what is wanted of it may come by itself, if it is small and far inside."""
         ...
 
-    def glimpse(self, chunk: Chunk, span: ByteSpan) -> Riding | None:
-        """Begin the fill of a cold chunk, and a ride for this span alone; None: the fill is under way already."""
+    def under_way(self, chunk: Chunk) -> Riding | None:
+        """The fill of this chunk, if there is one now."""
         ...
 
     def copy(self, chunk: Chunk, fetch: Fetch) -> Riding | None:
         """Begin a copy of another node's chunk, or join it; None: no copy now."""
         ...
 
-    def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> Awaitable[Entry]:
-        """Ask upstream what the key holds, and fill its first chunk from the answer."""
+    def begin(
+        self, ref: ObjectRef, chunk_bytes: int, told: Callable[[Entry], None], *, whole: bool
+    ) -> Awaitable[Entry]:
+        """Ask upstream what the key holds, and fill its first chunk from the answer.
+
+        ``told`` is called with it in the moment in which it is there; it raises nothing.
+        """
         ...
 
     def coming(self, ref: ObjectRef | None, chunk: Chunk | None) -> bool:
@@ -123,7 +134,7 @@ class Ways:
             if not coming and (reader := self._stored(step.chunk, Count.CHUNK_HITS_LOCAL)) is not None:
                 opened.set_result(Opened(Source.LOCAL, reader))
             elif filled_here or peers is None:
-                riding = self._riding(step.chunk, step.span)
+                riding = self._ports.fills.ride(step.chunk, step.span)
                 opened.set_result(Opened(Source.UPSTREAM, riding, riding))
             else:
                 return asyncio.create_task(self._reach(step, owner, peers, way))
@@ -265,12 +276,8 @@ class Ways:
             self._ports.store.touch(chunk)
         return reader
 
-    def _riding(self, chunk: Chunk, span: ByteSpan) -> Riding:
-        glimpse = self._ports.fills.glimpse(chunk, span) if is_glimpse(chunk, span) else None
-        return glimpse or self._ports.fills.ride(chunk)
-
     async def _ride(self, chunk: Chunk, span: ByteSpan) -> ChunkReader:
-        riding = self._riding(chunk, span)
+        riding = self._ports.fills.ride(chunk, span)
         await riding.opened()
         return riding
 

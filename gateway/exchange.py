@@ -54,7 +54,7 @@ class Address:
         return f"{parts.scheme}://{bucket}.{parts.netloc}", f"{parts.path}{tail or '/'}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outgoing:
     """A request to upstream. ``tail``: the raw key with its slash in front, or nothing.
 

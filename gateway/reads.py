@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from cache.cache import Cache
 from cache.crowds import Arrival, Call, Waiter
@@ -51,6 +51,14 @@ class Judged:
     stages: bool
 
 
+class Arrived(NamedTuple):
+    """An answer that others may have waited for too, the pieces of its body that are here, and the span that is not."""
+
+    answer: Answer
+    pieces: Sequence[Piece]
+    rest: ByteSpan | None = None
+
+
 class Reads:
     """Answers reads from the cache. ``forward`` answers the ones that the cache cannot."""
 
@@ -65,8 +73,8 @@ class Reads:
         start, checksums = _beginning(request), wants_checksum(request, None)
         return self._cache.expect(request.ref, call, start=start, checksums=checksums)
 
-    def arrived(self, admitted: Admitted, arrival: Arrival) -> tuple[Answer, Sequence[Piece]] | None:
-        """What :meth:`expect` was called for: the answer to a GET and its body, if that is here by now.
+    def arrived(self, admitted: Admitted, arrival: Arrival) -> Arrived | None:
+        """What :meth:`expect` was called for: the answer to a GET and its body, if that begins to be here by now.
 
         Never waits. Raises S3Error.
         """
@@ -74,13 +82,21 @@ class Reads:
         if request.method == "GET" and _suffices(request, entry):
             answer, span = self.judge(request, entry)
             if span is None:
-                return answer, _NO_BODY
+                return Arrived(answer, _NO_BODY)
             piece = self._cache.arrived(arrival, span)
             if piece is not None:
                 answer.source = piece.source
-                return answer, (piece,)
+                start = span.start + len(piece)
+                return Arrived(answer, (piece,), ByteSpan(start, span.stop) if start < span.stop else None)
         found = self.at_once(admitted)
-        return None if found is None else (found[0].answer, found[1])
+        return None if found is None else Arrived(found[0].answer, found[1])
+
+    def rest(
+        self, arrival: Arrival, span: ByteSpan, first: Piece | None, waited: Waited
+    ) -> AsyncGenerator[Piece, None]:
+        """What follows the pieces that have arrived: what is left of them (``first``), then ``span``."""
+        rest = self._cache.read(arrival.entry.version, span, waited)
+        return rest if first is None else _body(first, rest)
 
     def arrived_again(self, arrival: Arrival, span: ByteSpan) -> Sequence[Piece] | None:
         """The body that :meth:`arrived` found for another who asks alike; None: it has to be judged again."""
@@ -165,7 +181,7 @@ class Reads:
     async def _read(self, admitted: Admitted, waited: Waited) -> Answer:
         request = admitted.request
         start, checksums = _beginning(request), wants_checksum(request, None)
-        entry = await self._cache.entry(request.ref, start=start, checksums=checksums)
+        entry = await self._cache.entry(request.ref, start=start, checksums=checksums, waited=waited)
         if not _cacheable(request, entry):
             return await self._forward(admitted)
         answer, span = self.judge(request, entry)

@@ -16,7 +16,7 @@ import contextlib
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Final, Self
@@ -26,6 +26,7 @@ from cache.faults import Fault, UpstreamBroken, UpstreamBusy, UpstreamFault, Ups
 from cache.ports import Beginning
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
+from gateway.asked import Begun, Said
 from gateway.exchange import (
     Address,
     Body,
@@ -39,7 +40,7 @@ from gateway.s3.canonical import encode_path
 from gateway.s3.checksums import PREFIX
 from gateway.s3.headers import entry_headers
 from gateway.s3.sigv4 import Credentials, sign
-from gateway.wires.answers import Data, HungUp
+from gateway.wires.answers import Data, Head, HungUp
 from gateway.wires.pool import Wires
 
 WAIT_MAX_S: Final = 2.0
@@ -152,21 +153,32 @@ class Upstream:
         finally:
             exchange.close()
 
-    @contextlib.asynccontextmanager
-    async def begin(self, ref: ObjectRef, count: int, *, whole: bool) -> AsyncIterator[Beginning]:
-        """As Origin.begin. An object that is whole within ``count`` bytes is held against its checksum, if any."""
+    def begin(self, ref: ObjectRef, count: int, *, whole: bool) -> Begun:
+        """As Origin.begin. An object that is whole within ``count`` bytes is held against its checksum, if any.
+
+        The request is on its way when this returns, if a connection is at rest.
+        """
         query = f"versionId={encode_path(ref.version_id)}" if ref.version_id else ""
-        headers = {"x-amz-checksum-mode": "ENABLED"} | ({} if whole else {"range": f"bytes=0-{count - 1}"})
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        if not whole:
+            headers["range"] = f"bytes=0-{count - 1}"
         tail = "/" + encode_path(ref.key)
-        exchange = await self._ask(Outgoing("GET", ref.bucket, tail, query, headers, count=Count.UPSTREAM_GETS))
+        outgoing = Outgoing("GET", ref.bucket, tail, query, headers, count=Count.UPSTREAM_GETS)
+        return Begun(self._say(outgoing), partial(self._began, outgoing, ref, count))
+
+    async def _began(
+        self, outgoing: Outgoing, ref: ObjectRef, count: int, said: Said | None
+    ) -> tuple[Exchange, Beginning]:
+        exchange = await self._ask(outgoing, said)
         try:
             size, ranged = await judge_beginning(exchange, count)
             entry = self._entry(ref, exchange, size, part=count if ranged else None)
             length = min(count, entry.version.size)
             ends = ranged or length == entry.version.size
-            yield Beginning(entry, Body(exchange, length, whole=length == size, ends=ends))
-        finally:
+            return exchange, Beginning(entry, Body(exchange, length, whole=length == size, ends=ends))
+        except BaseException:
             exchange.close()
+            raise
 
     def _entry(self, ref: ObjectRef, exchange: Exchange, size: int | None, *, part: int | None = None) -> Entry:
         """What the answer says of the object. ``part``: it is about so many bytes, which may be all there are.
@@ -214,11 +226,12 @@ class Upstream:
             self._unversioned.add(version.bucket)
         return without
 
-    async def _ask(self, outgoing: Outgoing) -> Exchange:
+    async def _ask(self, outgoing: Outgoing, said: Said | None = None) -> Exchange:
         """As _exchange, but asked again while upstream is busy or hangs up. Raises UpstreamBusy in the end."""
         self._budget.earn()
         for attempt in range(self._patience.retries + 1):
-            fault, asked_wait_s = await self._try(outgoing)
+            fault, asked_wait_s = await self._try(outgoing, said)
+            said = None
             if isinstance(fault, Exchange):
                 return fault
             last = attempt == self._patience.retries or asked_wait_s > WAIT_MAX_S
@@ -228,10 +241,10 @@ class Upstream:
             await asyncio.sleep(asked_wait_s + random.uniform(0.0, backoff_s))  # noqa: S311 - jitter, no secret
         raise AssertionError("unreachable")
 
-    async def _try(self, outgoing: Outgoing) -> tuple[Exchange | Fault, float]:
+    async def _try(self, outgoing: Outgoing, said: Said | None) -> tuple[Exchange | Fault, float]:
         """An answer, or a fault after which asking again may help, and the seconds that upstream wants to be left."""
         try:
-            exchange = await self._exchange(outgoing)
+            exchange = await self._exchange(outgoing, said)
         except HungUp as fault:
             return fault, 0.0
         if exchange.status not in _BUSY:
@@ -260,17 +273,45 @@ class Upstream:
         finally:
             exchange.close()
 
-    async def _exchange(self, outgoing: Outgoing) -> Exchange:
-        self._tally.add(outgoing.count)
-        origin, raw_path = self.address.place(outgoing.bucket, outgoing.tail)
-        place = urlsplit(origin)
-        headers = await self._sealed(outgoing, place.netloc, raw_path)
-        target = f"{raw_path}?{outgoing.raw_query}" if outgoing.raw_query else raw_path
+    async def _exchange(self, outgoing: Outgoing, said: Said | None = None) -> Exchange:
+        """The answer to a request. ``said``: it is on its way already."""
+        if said is not None:
+            answer = self._hear(outgoing, said, said.wire.hear())
+        else:
+            self._tally.add(outgoing.count)
+            credentials = self._explicit or await self._credentials()
+            answer = self._send(outgoing, *self._written(outgoing, credentials))
         try:
-            return await self._send(outgoing, place, encode_head(outgoing.method, target, headers))
+            return await answer
         except UpstreamFault:
             self._tally.add(Count.UPSTREAM_ERRORS)
             raise
+
+    def _written(self, outgoing: Outgoing, credentials: Credentials | None) -> tuple[SplitResult, bytes]:
+        """Where a request goes, and its head."""
+        origin, raw_path = self.address.place(outgoing.bucket, outgoing.tail)
+        place = urlsplit(origin)
+        headers = self._sealed(outgoing, place.netloc, raw_path, credentials)
+        target = f"{raw_path}?{outgoing.raw_query}" if outgoing.raw_query else raw_path
+        return place, encode_head(outgoing.method, target, headers)
+
+    def _say(self, outgoing: Outgoing) -> Said | None:
+        """Send a read without a body at once; None: one has to wait for a connection, or for credentials."""
+        wires = self._wires
+        if wires is None or self._found is not None:
+            return None
+        place, head = self._written(outgoing, self._explicit)
+        wire = wires.take_rested(place)
+        if wire is None:
+            return None
+        said = Said(wires, place, wire, head)
+        try:
+            wire.say(head, to_head=outgoing.method == "HEAD", wait_s=self._patience.read_timeout_s)
+        except HungUp:
+            said.give()
+            return None
+        self._tally.add(outgoing.count)
+        return said
 
     async def _send(self, outgoing: Outgoing, place: SplitResult, head: bytes, *, fresh: bool = False) -> Exchange:
         """A request on a wire of its own until the exchange is closed. ``fresh``: on one that had none before."""
@@ -282,23 +323,30 @@ class Upstream:
             wait_s = max(wait_s, FORWARD_TIMEOUT_MIN_S)
         wire = await wires.take(place, self._patience.connect_timeout_s + wait_s, fresh=fresh)
         chunked, to_head = outgoing.length is None, outgoing.method == "HEAD"
+        asking = wire.ask(head, outgoing.body, chunked=chunked, to_head=to_head, wait_s=wait_s)
+        return await self._hear(outgoing, Said(wires, place, wire, head), asking)
+
+    async def _hear(self, outgoing: Outgoing, said: Said, asking: Coroutine[None, None, Head]) -> Exchange:
+        """The answer that ``asking`` is about. A wire that rested may be closed meanwhile: then the request goes again.
+
+        Not one that may have been heeded though, nor one with a body.
+        """
         try:
-            told = await wire.ask(head, outgoing.body, chunked=chunked, to_head=to_head, wait_s=wait_s)
+            told = await asking
         except BaseException as error:
-            wires.give(place, wire)
-            closed_meanwhile = isinstance(error, HungUp) and wire.rested
+            said.give()
+            closed_meanwhile = isinstance(error, HungUp) and said.wire.rested
             if not closed_meanwhile or outgoing.body is not None or outgoing.method not in _IDEMPOTENT:
                 raise
         else:
-            return Exchange(wire, told, partial(wires.give, place, wire), self._tally)
-        return await self._send(outgoing, place, head, fresh=True)
+            return Exchange(said.wire, told, said.give, self._tally)
+        return await self._send(outgoing, said.place, said.head, fresh=True)
 
-    async def _sealed(self, outgoing: Outgoing, host: str, raw_path: str) -> dict[str, str]:
+    def _sealed(self, outgoing: Outgoing, host: str, raw_path: str, credentials: Credentials | None) -> dict[str, str]:
         """The headers with host, length and signature."""
         headers = {"host": host, "accept-encoding": "identity", **outgoing.headers}
         if outgoing.body is not None and outgoing.length is not None:
             headers["content-length"] = str(outgoing.length)
-        credentials = self._explicit or await self._credentials()
         if credentials is not None:
             region, now = self.address.region, time.time()
             query, payload = outgoing.raw_query, outgoing.payload_hash

@@ -4,7 +4,7 @@ At most one fill per chunk is under way in this worker, and the ring sends every
 there is at most one in the cluster. Riders (local reads, peers) share it: they read the growing file through its
 descriptor and wait on ``reached``. A rider that leaves ends only its own wait; the fill goes on, and the chunk is warm
 for the next reader. At most ``fills_max`` fills are active; the others queue, at most ``QUEUED_MAX`` of them.
-Beside fills, and bounded apart, go a small span far inside a cold chunk (``glimpse``: the first who asks does not wait
+Beside fills, and bounded apart, go a small span far inside a cold chunk (a glimpse: the first who asks does not wait
 for what lies before it) and a chunk of another node of which a copy is kept (``copy``).
 A question about a key nothing is known of (``begin``) is a fill too: its answer says what the key holds and brings the
 first chunk. File work happens in the executor; between reading state and changing it there is no ``await``.
@@ -15,27 +15,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from cache.budgets import Budget
 from cache.chunks import Chunk, chunk_of
 from cache.faults import BudgetSpent, DiskFailed, DiskFault, Fault, OwnFault
 from cache.fills.fill import Append, Discard, Resume, Seal
+from cache.fills.on_disk import append_all, make_file, store_whole
 from cache.fills.ride import Bytes, Fetch, Ride
 from cache.fills.scratch import Scratch
-from cache.ports import ChunkReader, ChunkWriter, Clock, Origin, Pouring, Store
+from cache.plan import is_glimpse
+from cache.ports import Beginning, Clock, Origin, Pouring, Store
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 
 _T = TypeVar("_T")
+Told = Callable[[Entry], None]
 DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096
 BESIDE_MAX: Final = 32
 COMING_BYTES_MAX: Final = 256 * 1024  # so few come with the answer sooner than a disk says whether they are here
-WRITES_MAX: Final = 8
 HEAD_START_S: Final = 0.002  # at most, for the first bytes to be sent: a thread would take the interpreter from him
+
+
+@dataclass(slots=True)
+class _Question:
+    """What a key holds; the answer."""
+
+    ref: ObjectRef
+    chunk_bytes: int
+    found: asyncio.Future[Entry]
+    told: Told
 
 
 class Fills:
@@ -59,13 +72,19 @@ class Fills:
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ride(self, chunk: Chunk) -> Ride:
-        """Join the fill of ``chunk``, or begin it. Raises BudgetSpent when too many wait already."""
+    def ride(self, chunk: Chunk, span: ByteSpan | None = None) -> Ride:
+        """Join the fill of ``chunk``, or begin it. Raises BudgetSpent when too many wait already.
+
+        ``span``: what is wanted of it; one that is small and far inside a cold chunk comes by an exchange of its own,
+        beside the chunk's fill, unless too many do so.
+        """
         ride = self._rides.get(chunk.id)
         if ride is not None:
             self._tally.add(Count.CHUNK_COALESCED)
             return ride
         self._expect_room()
+        if span is not None and is_glimpse(chunk, span) and self._beside.used < self._beside.limit:
+            return self._glimpsed(chunk, span)
         ride = self._new_ride(chunk)
         hoping = self._hoping.get(ObjectRef(chunk.version.bucket, chunk.version.key)) if chunk.index == 0 else None
         if hoping is None:
@@ -74,16 +93,13 @@ class Fills:
             hoping.append(ride)
         return ride
 
-    def glimpse(self, chunk: Chunk, span: ByteSpan) -> Ride | None:
-        """A ride for ``span`` alone, by an exchange of its own, beside the chunk's fill, which begins too.
+    def under_way(self, chunk: Chunk) -> Ride | None:
+        """The ride on this chunk, if there is one now."""
+        return self._rides.get(chunk.id)
 
-        None: somebody fills the chunk already, or too many do so. Raises BudgetSpent.
-        """
-        if chunk.id in self._rides or self._beside.used >= self._beside.limit:
-            return None
-        self._expect_room()
+    def _glimpsed(self, chunk: Chunk, span: ByteSpan) -> Ride:
         ride = Ride(chunk, self._from_upstream(chunk), span)
-        self._start_beside(self._glimpse(ride), f"glimpse {chunk.id.hex()}", ride)
+        self._start_beside(self._told(self._glimpse, ride), f"glimpse {chunk.id.hex()}", ride)
         self._tally.add(Count.GLIMPSES)
         self.ride(chunk)
         return ride
@@ -94,21 +110,24 @@ class Fills:
         if ride is None and self._beside.used < self._beside.limit:
             self._tally.add(Count.PEER_COPIES)
             ride = self._rides[chunk.id] = Ride(chunk, fetch)
-            self._start_beside(self._copy(ride), f"copy {chunk.id.hex()}", ride)
+            self._start_beside(self._told(self._copy, ride), f"copy {chunk.id.hex()}", ride)
         return ride
 
-    def begin(self, ref: ObjectRef, chunk_bytes: int, *, whole: bool) -> asyncio.Future[Entry]:
+    def begin(self, ref: ObjectRef, chunk_bytes: int, told: Told, *, whole: bool) -> asyncio.Future[Entry]:
         """Ask what the key holds; the answer's bytes fill its first chunk. It raises upstream's fault, and BudgetSpent.
 
-        See ``Origin.begin``. A caller that is cancelled ends its own wait. A question never waits behind fills: when
-        too many are under way it is refused, and may be asked by HEAD.
+        ``told`` is called in the moment in which the answer is there, before any byte. See ``Origin.begin``. A caller
+        that is cancelled ends its own wait. A question never waits behind fills: when too many are under way it is
+        refused, and may be asked by HEAD.
         """
         found: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        full = self._queue if self._queue.used >= self._queue.limit else self._questions
-        if full is self._queue or not self._questions.take():
-            found.set_exception(BudgetSpent(full.name))
-            return found
-        task = self._start(self._begin(ref, chunk_bytes, found, whole=whole), f"begin {ref.bucket}")
+        for budget in (self._queue, self._questions):
+            if budget.used >= budget.limit:
+                found.set_exception(BudgetSpent(budget.name))
+                return found
+        asked = self._origin.begin(ref, chunk_bytes, whole=whole)  # it may be on its way already
+        self._questions.take()
+        task = self._start(self._begin(_Question(ref, chunk_bytes, found, told), asked), f"begin {ref.bucket}")
         self._hoping.setdefault(ref, [])
         task.add_done_callback(lambda _: self._asked(ref, found))
         return found
@@ -167,34 +186,42 @@ class Fills:
 
     async def _run(self, ride: Ride) -> None:
         """One fill from its place in the queue to its end."""
-        with self._told(ride):
-            async with self._slots:
-                await self._fill(ride, ride.fetch(ride.span))
+        async with self._slots:
+            await self._fill(ride)
 
     async def _glimpse(self, ride: Ride) -> None:
         """A part of a chunk, into memory."""
-        with self._told(ride):
-            ride.writer = Scratch(ride.span.start)
-            ride.wake()
-            await self._bring(ride, ride.fetch(ride.span))
+        ride.writer = Scratch(ride.span.start)
+        ride.wake()
+        await self._bring(ride, ride.fetch(ride.span))
 
     async def _copy(self, ride: Ride) -> None:
         """A chunk of another node's, into this one's store."""
-        with self._told(ride):
-            await self._open(ride)
-            await self._store_all(ride, ride.fetch(ride.span))
+        await self._open(ride)
+        await self._store_all(ride, ride.fetch(ride.span))
 
-    async def _begin(self, ref: ObjectRef, chunk_bytes: int, found: asyncio.Future[Entry], *, whole: bool) -> None:
-        """A question whose answer becomes a fill, unless the chunk is here, or on its way, by now."""
+    async def _told(self, work: Callable[..., Coroutine[None, None, None]], ride: Ride, *more: Bytes) -> None:
+        """Do it; whatever happens, riders are told, and nothing is left behind."""
         try:
-            async with self._origin.begin(ref, chunk_bytes, whole=whole) as beginning:
-                ride = self._ride_for(ref, beginning.entry.version, chunk_bytes)
+            await work(ride, *more)
+        except Fault as fault:
+            ride.fault = fault
+            self._tally.add(Count.DISK_ERRORS if isinstance(fault, DiskFault) else Count.FILLS_FAILED)
+        finally:
+            self._gone(ride)
+
+    async def _begin(self, question: _Question, asked: AbstractAsyncContextManager[Beginning]) -> None:
+        """A question whose answer becomes a fill, unless the chunk is here, or on its way, by now."""
+        ref, found = question.ref, question.found
+        try:
+            async with asked as beginning:
+                ride = self._ride_for(ref, beginning.entry.version, question.chunk_bytes)
                 self._disappoint(ref)
                 if not found.done():
+                    question.told(beginning.entry)
                     found.set_result(beginning.entry)
                 if ride is not None:
-                    with self._told(ride):
-                        await self._fill(ride, nullcontext(beginning.body), begun=True)
+                    await self._told(self._fill, ride, nullcontext(beginning.body))
         except Fault as fault:
             if not found.done():
                 found.set_exception(fault)
@@ -207,7 +234,8 @@ class Fills:
         self._disappoint(ref)
 
     def _launch(self, ride: Ride) -> None:
-        self._start(self._run(ride), f"fill {ride.chunk.id.hex()}").add_done_callback(lambda _: self._gone(ride))
+        filling = self._start(self._told(self._run, ride), f"fill {ride.chunk.id.hex()}")
+        filling.add_done_callback(lambda _: self._gone(ride))
 
     def _disappoint(self, ref: ObjectRef) -> None:
         """The question is answered, or over: the rides that it did not bring have to be fetched."""
@@ -234,17 +262,6 @@ class Fills:
         ride.perhaps_here = chunk.length <= COMING_BYTES_MAX
         return ride
 
-    @contextmanager
-    def _told(self, ride: Ride) -> Iterator[None]:
-        """Whatever happens inside, riders are told, and nothing is left behind."""
-        try:
-            yield
-        except Fault as fault:
-            ride.fault = fault
-            self._tally.add(Count.DISK_ERRORS if isinstance(fault, DiskFault) else Count.FILLS_FAILED)
-        finally:
-            self._gone(ride)
-
     def _gone(self, ride: Ride) -> None:
         """It is over; its task may have been cancelled, even before it began."""
         if ride.over:
@@ -258,24 +275,24 @@ class Fills:
                 self._executor.submit(ride.writer.abandon)
         ride.wake()
 
-    async def _fill(self, ride: Ride, exchange: Bytes, *, begun: bool = False) -> None:
-        """Bring the chunk in, beginning with ``exchange``. Raises the fault that ends the fill.
+    async def _fill(self, ride: Ride, begun: Bytes | None = None) -> None:
+        """Bring the chunk in. Raises the fault that ends the fill.
 
-        ``begun``: the exchange is under way, so that the first bytes need not wait for a file to be made before.
+        ``begun``: an exchange that is under way, whose first bytes need not wait for a file to be made before.
         """
         self._tally.add(Count.FILLS_STARTED)
         self._tally.add(Count.FILLS_NOW)
         try:
-            if not begun:
+            if begun is None:
                 await self._open(ride)
-            await self._store_all(ride, exchange)
+            await self._store_all(ride, begun or ride.fetch(ride.span))
             self._tally.add(Count.FILLS_SEALED)
         finally:
             self._tally.add(Count.FILLS_NOW, -1)
 
     async def _open(self, ride: Ride) -> None:
         """Before upstream is asked: a disk that takes nothing costs no exchange."""
-        await self._on_disk(_make_file, self._store, ride, ())
+        await self._on_disk(make_file, self._store, ride, ())
         ride.wake()
 
     async def _store_all(self, ride: Ride, exchange: Bytes) -> None:
@@ -323,11 +340,11 @@ class Fills:
                 late.cancel()
         if ride.writer is None and work.length == ride.chunk.length:
             here = self._store.find(ride.chunk) if ride.perhaps_here else None
-            ride.sealed = here or await self._on_disk(_store_whole, self._store, ride, work.pieces)
+            ride.sealed = here or await self._on_disk(store_whole, self._store, ride, work.pieces)
         elif ride.writer is None:
-            await self._on_disk(_make_file, self._store, ride, work.pieces)
+            await self._on_disk(make_file, self._store, ride, work.pieces)
         else:
-            await self._on_disk(_append_all, ride.writer, work.pieces)
+            await self._on_disk(append_all, ride.writer, work.pieces)
         ride.early = b""
         ride.fill.wrote(work.length)
         self._tally.add(Count.FILL_BYTES, work.length)
@@ -361,28 +378,3 @@ def _heed(working: asyncio.Future[_T]) -> None:
     """Nobody may be left to hear how it ended."""
     if not working.cancelled():
         working.exception()
-
-
-def _make_file(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...]) -> ChunkWriter:
-    """In a thread: a file for the ride, and its first bytes.
-
-    The ride may be over by the time that a slow disk has made it. Whoever is second, this thread or the loop, sees what
-    the other did, and drops the file.
-    """
-    writer = ride.writer = store.create(ride.chunk)
-    if pieces:
-        _append_all(writer, pieces)
-    if ride.over:
-        writer.abandon()
-    return writer
-
-
-def _store_whole(store: Store, ride: Ride, pieces: tuple[bytes | memoryview, ...]) -> ChunkReader:
-    """In a thread, once for all: the file of a chunk whose bytes, and upstream's word that they are all, are here."""
-    return _make_file(store, ride, pieces).seal()
-
-
-def _append_all(writer: ChunkWriter, pieces: tuple[bytes | memoryview, ...]) -> None:
-    """In a thread: one way there and back for all of them; many small ones become one write."""
-    for piece in pieces if len(pieces) <= WRITES_MAX else (b"".join(pieces),):
-        writer.append(piece)

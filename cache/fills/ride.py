@@ -42,6 +42,7 @@ class Ride:
         self.sealed: ChunkReader | None = None
         self.fault: Fault | None = None
         self._waiters: list[asyncio.Future[None]] = []
+        self.calls: list[Callable[[], None]] = []  # once each, when anything changes, before who waits goes on
 
     @property
     def fd(self) -> int:
@@ -98,6 +99,9 @@ class Ride:
 
     def wake(self) -> None:
         """Let everyone who waits look again."""
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

@@ -23,11 +23,12 @@ _DECIDING: Final = ("range", "x-amz-checksum-mode")
 
 
 class Found(NamedTuple):
-    """An answer; its frame, if that is rendered (as of a connection that is kept); and its body."""
+    """An answer; its frame, if that is rendered (as of a kept connection); its body, and what of it is to come."""
 
     answer: Answer
     frame: Frame | None
     pieces: Sequence[Piece]
+    rest: ByteSpan | None = None
 
 
 class _Shared(NamedTuple):
@@ -56,10 +57,10 @@ class Alike:
         found = self._reads.arrived(self._admitted, arrival)
         if found is None:
             return None
-        answer, pieces = found
+        answer, pieces, rest = found
         span = _span_in(arrival, pieces)
         if self._asked is None or span is None:
-            return Found(answer, None, pieces)
+            return Found(answer, None, pieces, rest)
         frame = frame_of(answer, close=False, chunked=False)
         arrival.shared[self._asked] = _Shared(answer, frame, span)
         return Found(answer, frame, pieces)

@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from typing_extensions import override
 
-from cache.crowds import Arrival, Waiter
+from cache.crowds import Waiter
 from cache.faults import Fault
 from cache.pieces import Cause, MemoryPiece, Piece, Source
 from cache.sending import FileSender
 from cache.tally import Count
 from gateway.admission import Admitted, Regular
-from gateway.http.alike import Alike
+from gateway.http.awaited import Awaited, Rest
 from gateway.http.body import Pushed, Sending, send_answer, send_first
 from gateway.http.malformed import Malformed
 from gateway.http.service import Reply, Service
@@ -47,7 +47,7 @@ class Connection(RequestHandler):
     """One client's connection. ``service`` is what all connections of a worker share; set by a subclass."""
 
     __slots__ = (
-        "_answering", "_owed", "_partial", "_regulars", "_reply", "_warming", "flight", "sender", "sending", "since",
+        "_owed", "_partial", "_regulars", "_reply", "_warming", "answering", "flight", "sender", "sending", "since",
     )  # fmt: skip
     service: ClassVar[Service]
 
@@ -57,7 +57,7 @@ class Connection(RequestHandler):
         self._owed: int | None = 0  # body bytes that aiohttp's parser still waits for; None: nobody knows
         self._regulars: tuple[Regular, ...] = ()  # whose heads came here, once that is known
         self._reply: Reply | None = None  # the lane's, while it is on its way
-        self._answering: asyncio.Task[None] | Waiter | None = None  # the lane's reply, if it has to wait
+        self.answering: asyncio.Task[None] | Waiter | None = None  # the lane's reply, if it has to wait
         self._warming: asyncio.Task[None] | None = None
         self.sender: FileSender | None = None
         self.sending: Sending | None = None
@@ -87,11 +87,11 @@ class Connection(RequestHandler):
         self.service.tally.add(Count.CONNECTIONS_NOW, -1)
         if self.sender is not None:
             self.sender.close()
-        for task in (self._warming, self._answering):
+        for task in (self._warming, self.answering):
             if task is not None:
                 task.cancel()
-        if isinstance(self._answering, Waiter):
-            self._answering = None
+        if isinstance(self.answering, Waiter):
+            self.answering = None
             self.landed()
         if self._reply is not None:
             self._broke_off(self._reply, exc or ConnectionResetError("the client has gone"))
@@ -104,7 +104,7 @@ class Connection(RequestHandler):
             super().data_received(data)
             return
         self.since = time.monotonic()
-        if self._reply is not None or self._answering is not None:
+        if self._reply is not None or self.answering is not None:
             self._keep(data)
         elif self._owed != 0 or not self._idle():
             self._pass_on(data)
@@ -130,7 +130,7 @@ class Connection(RequestHandler):
                 again = service.again(regular, shown, began, now)
                 if again is None:
                     return self._answer_anew(sender, head, began, now, (regular, shown))
-                self._send(sender, *again)
+                self.send(sender, *again)
                 return True
         return self._answer_anew(sender, head, began, now, None)
 
@@ -148,51 +148,16 @@ class Connection(RequestHandler):
             return False
         keep = "close" not in admitted.request.headers.get("connection", "").lower()
         if found is None:
-            self._wait(sender, admitted, began, keep=keep)
+            Awaited(self, sender, admitted, began, keep=keep).begin()
             return True
         judged, pieces = found
         reply = service.reply(admitted, judged.answer, began, keep=keep)
         if known is not None and not reply.close:
             service.keep(*known, judged, reply)
-        self._send(sender, reply, pieces)
+        self.send(sender, reply, pieces)
         return True
 
-    def _wait(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
-        """Answer when that can be done: with the others who ask for the same by a call, else in a task."""
-        reads = self.service.reads
-        alike = Alike(reads, admitted)
-
-        def called(arrival: Arrival | None) -> None:
-            self._answering = None
-            self.landed()
-            found = None
-            try:
-                found = None if arrival is None else alike.found(arrival)
-            except (S3Error, Fault):
-                pass  # the task meets it again, and the client is told
-            except Exception as error:  # noqa: BLE001 - as above, but perhaps the task does not
-                self.service.fault_of_ours(error)
-            if found is None:
-                go_on()
-                return
-            reply = self.service.reply(admitted, found.answer, began, keep=keep, frame=found.frame)
-            if found.answer.source is Source.UPSTREAM:
-                reply.meter.waited(Cause.UPSTREAM, reply.first_byte_at - began)
-            self._send(sender, reply, found.pieces)
-
-        def go_on() -> None:
-            self._answering = self._loop.create_task(self._answer(sender, admitted, began, keep=keep))
-
-        try:
-            self._answering = reads.expect(admitted, called)
-        except Fault:
-            self._answering = None
-        if self._answering is None:
-            go_on()
-        else:
-            self.took_off(self.service.client(admitted))
-
-    def _send(self, sender: FileSender, reply: Reply, pieces: Sequence[Piece]) -> None:
+    def send(self, sender: FileSender, reply: Reply, pieces: Sequence[Piece]) -> None:
         """Send the head and the first piece at once; what the socket does not take, and the rest, on its way."""
         self.service.tally.add(Count.LANE_ANSWERS)
         try:
@@ -208,15 +173,41 @@ class Connection(RequestHandler):
         self._reply = reply
         self._take_turn()
 
-    async def _answer(self, sender: FileSender, admitted: Admitted, began: float, *, keep: bool) -> None:
-        """A read that has to wait, from its look-up to its last byte."""
-        service = self.service
+    def send_begun(self, sender: FileSender, reply: Reply, first: Piece, rest: Rest) -> None:
+        """Send the head and the first bytes at once; what is left of those, and the rest, in a task."""
         try:
-            meter = service.client(admitted)
+            head, left = send_first(sender, reply.meter, reply.head, first)
+        except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
+            self._broke_off(reply, error)
+            return
+        reply.answer.body = rest(left)
+        sending = Sending(sender, reply.meter, time.monotonic, self.service.turns, head)
+        sending.body_bytes = len(first) - (0 if left is None else len(left))
+        self._reply = reply
+
+        async def replied() -> Reply:
+            self._reply = None
+            return reply
+
+        self.answer_later(sender, replied, reply.meter, sending)
+
+    def answer_later(
+        self,
+        sender: FileSender,
+        replied: Callable[[], Awaitable[Reply]],
+        meter: ClientMeter,
+        sending: Sending | None = None,
+    ) -> None:
+        """Answer in a task, which waits for the reply. ``sending``: it has begun."""
+        self.answering = self._loop.create_task(self._answer(sender, replied, meter, sending))
+
+    async def _answer(
+        self, sender: FileSender, replied: Callable[[], Awaitable[Reply]], meter: ClientMeter, sending: Sending | None
+    ) -> None:
+        try:
             self.took_off(meter)
-            answer = service.reads.answer(admitted, meter.waited)
-            reply = await service.replied(admitted, answer, began, keep=lambda: keep)
-            await self.deliver(sender, reply)
+            reply = await replied()
+            await self.deliver(sender, reply, sending)
         except BaseException as error:
             if self.transport is not None:
                 self.transport.abort()
@@ -224,13 +215,13 @@ class Connection(RequestHandler):
                 return  # told by whoever met it first
             raise
         finally:
-            self._answering = None
+            self.answering = None
             self.landed()
         self._go_on(close=reply.close)
 
-    async def deliver(self, sender: FileSender, reply: Reply) -> None:
-        """Send a reply to its end. Raises ConnectionError once the connection is aborted."""
-        self.sending = Sending(sender, reply.meter, time.monotonic, self.service.turns, reply.head)
+    async def deliver(self, sender: FileSender, reply: Reply, sending: Sending | None = None) -> None:
+        """Send a reply to its end, or the rest of it. Raises ConnectionError once the connection is aborted."""
+        self.sending = sending or Sending(sender, reply.meter, time.monotonic, self.service.turns, reply.head)
         try:
             await send_answer(self.sending, reply.answer, chunked=reply.chunked)
         except (ConnectionError, asyncio.CancelledError) as error:
@@ -317,6 +308,10 @@ class Connection(RequestHandler):
         if self.transport is not None:
             self.transport.abort()
 
+    def waited_for_upstream(self, meter: ClientMeter, began: float) -> None:
+        """Count what a request that began at monotonic time ``began`` has done since."""
+        meter.waited(Cause.UPSTREAM, time.monotonic() - began)
+
     def took_off(self, meter: ClientMeter) -> None:
         """A request of that client is in flight."""
         self.flight = meter
@@ -360,7 +355,7 @@ class Connection(RequestHandler):
 
     def at_rest(self) -> bool:
         """Whether nothing is being asked or answered on this connection."""
-        busy = self.sending is not None or self._answering is not None or self._request_in_progress
+        busy = self.sending is not None or self.answering is not None or self._request_in_progress
         return not busy and not self._messages and not self._partial
 
     def overdue(self, now: float) -> bool:
@@ -368,7 +363,7 @@ class Connection(RequestHandler):
         patience, waited = self.service.patience, now - self.since
         if self.sending is not None:
             return 0 < self.sending.blocked_at < now - patience.stall_s
-        if self._answering is not None:
+        if self.answering is not None:
             return False
         if self._request_in_progress:
             return bool(self._owed) and not self._buffer_paused and waited > patience.stall_s

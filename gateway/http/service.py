@@ -29,6 +29,7 @@ from gateway.http.turns import Turns
 from gateway.meter.counters import ClientMeter, WorkerMeter
 from gateway.reads import Judged, Reads
 from gateway.s3.answers import Answer
+from gateway.s3.canonical import DAY_S
 from gateway.s3.errors import S3Error, answer_for
 from gateway.s3.habits import Shown
 from gateway.s3.requests import S3Request
@@ -83,6 +84,7 @@ class Service:
     turns: Turns = field(default_factory=Turns)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(4).upper())
+    _day: str = ""
     _date: tuple[int, str] = (0, "")
     _plain_clients: dict[str, ClientMeter] = field(default_factory=dict)  # by access key, of our own identities
 
@@ -239,7 +241,10 @@ class Service:
     def _date_at(self, now: float) -> str:
         second = int(now)
         if self._date[0] != second:
-            self._date = (second, formatdate(second, usegmt=True))
+            if second // DAY_S != self._date[0] // DAY_S:
+                self._day = formatdate(second, usegmt=True)[:-12]
+            clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02} GMT"
+            self._date = (second, self._day + clock)
         return self._date[1]
 
     def _log_fault(self, error: S3Error | Fault, request_id: str) -> None:

@@ -21,21 +21,23 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 BLOCK_BYTES: Final = 64
+DAY_S: Final = 86_400
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 _ESCAPE: Final = r"%(?:[0189A-F][0-9A-F]|2[0-9ABC{slash}]|3[A-F]|40|5[BCDE]|60|7[BCDF])"
 """A percent escape of what must be escaped, that is of no unreserved character (nor, in a path, of a slash)."""
 CANONICAL_PATH: Final = rf"(?:[/A-Za-z0-9._~-]++|{_ESCAPE.format(slash='')})*+"
+_UNRESERVED: Final = re.compile(r"[/A-Za-z0-9._~-]*")
 _CANONICAL_PATH: Final = re.compile(CANONICAL_PATH)
 _CANONICAL_QUERY: Final = re.compile(rf"(?:[=&A-Za-z0-9._~-]++|{_ESCAPE.format(slash='F')})*+")
-_AMZ_DATE: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+_DAY: Final = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
 _SPACES: Final = re.compile(r"[ \t]{2,}|\t")
 
 
 def encode_path(key: str) -> str:
     """A key (or path) percent-encoded as S3 spells it: everything but unreserved characters and ``/``."""
-    return quote(key, safe="/~")
+    return key if _UNRESERVED.fullmatch(key) else quote(key, safe="/~")
 
 
 def canonical_path(raw_path: str, *, as_sent: bool = False) -> str:
@@ -153,25 +155,32 @@ def seal_of(key: bytes) -> Seal:
 
 
 @lru_cache(maxsize=64)
-def _formatted(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
+def _day(days: int) -> str:
+    return datetime.fromtimestamp(days * DAY_S, UTC).strftime("%Y%m%d")
 
 
 def format_amz_date(now: float) -> str:
     """``20130524T000000Z`` for a time in seconds since the epoch."""
-    return _formatted(int(now))
+    days, second = divmod(int(now), DAY_S)
+    return f"{_day(days)}T{second // 3600:02}{second // 60 % 60:02}{second % 60:02}Z"
 
 
 def parse_amz_date(text: str) -> float | None:
     """Seconds since the epoch for ``20130524T000000Z``, or None."""
-    return _seconds(text) if len(text) == 16 else None
+    clock = text[9:15]
+    if len(text) != 16 or text[8] != "T" or text[15] != "Z" or not (clock.isascii() and clock.isdigit()):
+        return None
+    midnight, hours, minutes, seconds = _midnight(text[:8]), int(clock[:2]), int(clock[2:4]), int(clock[4:])
+    if midnight is None or hours > 23 or minutes > 59 or seconds > 59:
+        return None
+    return midnight + 3600 * hours + 60 * minutes + seconds
 
 
-@lru_cache(maxsize=1024)
-def _seconds(text: str) -> float | None:
-    found = _AMZ_DATE.fullmatch(text)
+@lru_cache(maxsize=64)
+def _midnight(day: str) -> float | None:
+    found = _DAY.fullmatch(day)
     try:
-        return datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() if found else None  # type: ignore[arg-type, misc]  # six numbers by the pattern
+        return datetime(int(found[1]), int(found[2]), int(found[3]), tzinfo=UTC).timestamp() if found else None
     except ValueError:
         return None
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import deque
+from contextlib import suppress
 from typing import Final
 from urllib.parse import SplitResult
 
 from aiohappyeyeballs import start_connection
 
+from cache.budgets import Budget
 from cache.faults import UpstreamUnreachable
 from gateway.wires.addresses import Addresses
 from gateway.wires.blocks import Blocks
@@ -34,7 +37,8 @@ class Wires:
         self, *, limit: int, connect_s: float, tls: ssl.SSLContext | None = None, addresses: Addresses | None = None
     ) -> None:
         self._connect_s, self._tls = connect_s, tls
-        self._free = asyncio.Semaphore(limit)
+        self._used = Budget("upstream_wires", limit)
+        self._queue: deque[asyncio.Future[None]] = deque()  # for a place in it
         self._addresses = addresses or Addresses()
         self._blocks = Blocks()
         self._resting: dict[str, list[tuple[float, Wire]]] = {}
@@ -46,24 +50,53 @@ class Wires:
 
         ``fresh``: one that had none before. ``give`` it back. Raises UpstreamUnreachable.
         """
-        if self._free.locked():
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._free.acquire()
-            except TimeoutError as error:
-                raise UpstreamUnreachable("all connections to upstream are in use") from error
-        else:
-            await self._free.acquire()  # at once
+        if self._queue or not self._used.take():
+            await self._turn(wait_s)
         try:
             rested = None if fresh else self._rested(place)
             return rested or await self._open(place)
         except BaseException:
-            self._free.release()
+            self._give_place()
             raise
+
+    def take_rested(self, place: SplitResult) -> Wire | None:
+        """As :meth:`take`, if that takes no waiting."""
+        if self._queue or not self._used.take():
+            return None
+        wire = self._rested(place)
+        if wire is None:
+            self._give_place()
+        return wire
+
+    async def _turn(self, wait_s: float) -> None:
+        """Wait for a place among those in use."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            async with asyncio.timeout(wait_s):
+                await turn
+        except BaseException as error:
+            if turn.cancelled():
+                with suppress(ValueError):  # it was passed over already
+                    self._queue.remove(turn)
+            else:
+                self._give_place()  # it came in the last moment
+            if isinstance(error, TimeoutError):
+                raise UpstreamUnreachable("all connections to upstream are in use") from error
+            raise
+
+    def _give_place(self) -> None:
+        """To the first who waits, else back."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._used.give()
 
     def give(self, place: SplitResult, wire: Wire) -> None:
         """The request on it is over: keep the wire if it is at rest, else cut it."""
-        self._free.release()
+        self._give_place()
         if not wire.release(keep=not self._closed):
             return
         loop = asyncio.get_running_loop()

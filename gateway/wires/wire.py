@@ -101,6 +101,14 @@ class Wire(asyncio.BaseProtocol):
 
         Raises HungUp, UpstreamBroken (also when ``body`` fails), UpstreamUnreachable.
         """
+        transport = self.say(head, to_head=to_head, wait_s=wait_s)
+        if body is not None:
+            self._sending = self._loop.create_task(self._send(transport, body, chunked=chunked))
+            self._sending.add_done_callback(self._sent)
+        return await self.hear()
+
+    def say(self, head: bytes, *, to_head: bool, wait_s: float) -> asyncio.Transport:
+        """Send a request's head; what it goes by. Then ``hear``. Raises HungUp."""
         transport = self._transport
         if transport is None or self._fault is not None or transport.is_closing():
             raise HungUp("the connection is closed")
@@ -109,13 +117,15 @@ class Wire(asyncio.BaseProtocol):
         transport.set_write_buffer_limits(_WRITE_BYTES_MAX)
         self._answer, self._wait_s = AnswerReader(self._blocks, to_head=to_head), wait_s
         self._begun, self._moved_s = False, self._loop.time()
-        if body is not None:
-            self._sending = self._loop.create_task(self._send(transport, body, chunked=chunked))
-            self._sending.add_done_callback(self._sent)
-        while self._answer.head is None:
+        return transport
+
+    async def hear(self) -> Head:
+        """The head of the answer. Raises as ``ask``."""
+        answer = cast("AnswerReader", self._answer)
+        while answer.head is None:
             await self._arrival(partial=True)
         self._begun = True
-        return self._answer.head
+        return answer.head
 
     async def read(self) -> Data:
         """The next piece of the answer's body; empty at its end. Raises UpstreamBroken, UpstreamUnreachable."""

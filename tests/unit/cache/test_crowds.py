@@ -4,10 +4,10 @@ import os
 import pytest
 
 from cache.chunks import Chunk
-from cache.crowds import Arrival, Crowd
-from cache.faults import UpstreamRefused
+from cache.crowds import TURN, Arrival, Crowd
+from cache.faults import UpstreamBroken, UpstreamRefused
 from cache.fills.ride import Ride
-from cache.pieces import FilePiece, Source
+from cache.pieces import FilePiece, MemoryPiece, Source
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from tests.unit.cache.conftest import CHUNK_BYTES
 
@@ -59,15 +59,15 @@ def test_what_has_arrived_is_seen_in_every_turn_anew_and_what_was_made_of_it_sta
 # --- those who wait for a look-up
 
 
-async def test_the_first_who_expects_an_answer_has_the_question_sent_and_the_next_are_called(kit):
+async def test_the_first_who_expects_an_answer_has_the_question_sent_and_is_called_with_the_next(kit):
     version = kit.origin.put("k", 200_000)
     called = []
     async with kit.origin.hold():
-        assert kit.cache.expect(REF, called.append, start=0) is None
+        waiters = [kit.cache.expect(REF, called.append, start=0)]
         asking = asyncio.create_task(kit.cache.entry(REF, start=0))
         await asyncio.sleep(0)
         assert kit.origin.begun == [("k", False)]
-        waiters = [kit.cache.expect(REF, called.append, start=0) for _ in range(40)]
+        waiters += [kit.cache.expect(REF, called.append, start=0) for _ in range(39)]
         waiters[7].cancel()
         assert not called
     entry = await asking
@@ -94,6 +94,68 @@ async def test_a_crowd_is_not_kept_waiting_for_a_chunk_that_is_large_or_slow(kit
             arrivals = [await called.get() for _ in range(40)]
         assert {(arrival.entry, arrival.chunk) for arrival in arrivals} == {(entry, None)}
         await kit.settled()
+
+
+@pytest.mark.parametrize(("size", "piece"), [(100, 100), (100, 40), (3 * CHUNK_BYTES, 300), (1, 1)])
+async def test_a_few_are_called_with_the_first_bytes_in_the_moment_in_which_they_come(kit, size, piece):
+    version = kit.origin.put("k", size)
+    kit.origin.piece_bytes = piece
+    called = []
+    async with kit.origin.hold():
+        for _ in range(TURN):
+            kit.cache.expect(REF, lambda arrival: called.append((arrival, bytes(arrival.early.data))), start=0)
+    await kit.settled()
+    body = kit.origin.body(version)
+    assert [early for _, early in called] == [body[:piece]] * TURN
+    assert {(arrival.entry.version, arrival.chunk) for arrival, _ in called} == {(version, None)}
+    assert (kit.origin.begun, kit.origin.heads) == ([("k", False)], [])
+
+
+async def test_what_has_come_of_a_span_is_handed_out_and_what_has_not_is_not(kit):
+    data = bytes(range(100))
+    arrival = Arrival(ARRIVAL.entry, None, MemoryPiece(memoryview(data), Source.UPSTREAM))
+    for start, stop in ((0, 100), (0, 7), (5, 100), (5, 400), (99, 101)):
+        assert bytes(kit.cache.arrived(arrival, ByteSpan(start, stop)).data) == data[start:stop]
+    assert kit.cache.arrived(arrival, ByteSpan(100, 101)) is None
+
+
+async def test_a_few_are_let_go_without_bytes_when_none_come(kit):
+    kit.origin.put("k", 200)
+    kit.origin.piece_bytes = 100
+    called = asyncio.Queue(2)
+    async with kit.origin.pause_at(0):
+        for _ in range(2):
+            kit.cache.expect(REF, called.put_nowait, start=0)
+        arrivals = [await called.get() for _ in range(2)]
+        assert [(arrival.chunk, arrival.early) for arrival in arrivals] == [(None, None)] * 2
+    await kit.settled()
+
+
+async def test_a_few_are_let_go_when_the_fill_breaks_before_its_first_byte(kit):
+    version = kit.origin.put("k", 200)
+    kit.origin.troubles.append((0, UpstreamBroken("cut")))
+    called = []
+    async with kit.origin.hold():
+        kit.cache.expect(REF, called.append, start=0)
+    await kit.settled()
+    assert [(arrival.entry.version, arrival.chunk, arrival.early) for arrival in called] == [(version, None, None)]
+
+
+async def test_first_bytes_from_before_a_write_are_not_handed_out_after_it(kit):
+    kit.origin.put("k", 200)
+    kit.origin.piece_bytes = 100
+    called, put = [], kit.catalog.put
+
+    def written(ref, entry):
+        put(ref, entry)
+        kit.catalog.invalidate([ref])
+
+    kit.catalog.put = written
+    async with kit.origin.hold():
+        kit.cache.expect(REF, called.append, start=0)
+    await kit.settled()
+    await asyncio.sleep(0)
+    assert called == [None]
 
 
 async def test_who_is_called_without_an_answer_joins_the_question_that_had_none(kit):
@@ -143,4 +205,4 @@ async def test_an_answer_from_before_a_write_is_not_handed_out_after_it(kit):
         kit.catalog.invalidate([REF])
     await kit.settled()
     await asyncio.sleep(0)
-    assert called == [None] * 3
+    assert called == [None] * 4

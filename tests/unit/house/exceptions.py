@@ -35,6 +35,7 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "cache/sending.py": "sendfile",
     "cache/peers/server.py": "sockets",
     "cache/members/leasefile.py": "a file that workers share",
+    "gateway/asked.py": "awaits an answer",
     "gateway/identities.py": "reads and writes the identities file",
     "gateway/meter/counters.py": "memory that workers share, and the clock of stalls",
     "gateway/meter/export.py": "reads the workers' files",

@@ -62,7 +62,7 @@ async def test_questions_of_one_turn_are_bounded_as_others_are(bench):
     for name in names:
         origin.put(name, 10)
     async with origin.hold():
-        asked = [fills.begin(ObjectRef("b", name), MIB, whole=False) for name in names]
+        asked = [fills.begin(ObjectRef("b", name), MIB, lambda _: None, whole=False) for name in names]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(answer, BudgetSpent) for answer in answers) == 7
     await fills.settled()
@@ -76,7 +76,9 @@ async def test_a_small_chunk_that_turns_out_to_be_here_is_not_written_again(benc
     assert await content(fills.ride(chunk)) == origin.body(chunk.version)
     await fills.settled()
     written = store.find(chunk)
-    assert (await fills.begin(ObjectRef(chunk.version.bucket, "k"), MIB, whole=False)).version == chunk.version
+    assert (
+        await fills.begin(ObjectRef(chunk.version.bucket, "k"), MIB, lambda _: None, whole=False)
+    ).version == chunk.version
     assert await content_of(fills, chunk) == origin.body(chunk.version)
     await fills.settled()
     assert store.find(chunk) is written
@@ -210,7 +212,9 @@ async def test_a_file_that_is_made_too_late_is_dropped(tmp_path, begun):
     with ThreadPoolExecutor(2) as executor:
         fills = Fills(origin, store, SystemClock(), tally=Tally(), executor=executor, fills_max=2)
         if begun:
-            assert (await fills.begin(ObjectRef(version.bucket, "k"), MIB, whole=False)).version == version
+            assert (
+                await fills.begin(ObjectRef(version.bucket, "k"), MIB, lambda _: None, whole=False)
+            ).version == version
         ride = fills.ride(Chunk(version, MIB, 0))
         await asyncio.to_thread(store.asked.wait)
         await fills.close()

@@ -1,0 +1,92 @@
+"""A read that has to wait: answered by a call when what it waits for has come, together with all who wait for that too.
+
+The answer to a question brings the first bytes with it; they leave when they come, from here, and the rest follows in a
+task. Where no such call can be, the whole read goes on in a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING
+
+from cache.crowds import Arrival
+from cache.faults import Fault
+from cache.pieces import Cause, Piece, Source
+from cache.sending import FileSender
+from gateway.admission import Admitted
+from gateway.http.alike import Alike, Found
+from gateway.s3.errors import S3Error
+
+if TYPE_CHECKING:
+    from gateway.http.lane import Connection
+    from gateway.http.service import Reply
+
+Rest = Callable[[Piece | None], AsyncGenerator[Piece, None]]
+"""What follows the first bytes, after what is left of them."""
+
+
+class Awaited:
+    """One such read, admitted and begun at monotonic time ``began``; ``keep``: its connection is kept."""
+
+    __slots__ = ("_admitted", "_began", "_connection", "_keep", "_sender")
+
+    def __init__(
+        self, connection: Connection, sender: FileSender, admitted: Admitted, began: float, *, keep: bool
+    ) -> None:
+        self._connection = connection
+        self._sender = sender
+        self._admitted = admitted
+        self._began = began
+        self._keep = keep
+
+    def begin(self) -> None:
+        """Wait with the others who ask for the same, else in a task."""
+        connection, service = self._connection, self._connection.service
+        try:
+            connection.answering = service.reads.expect(self._admitted, self._called)
+        except Fault:
+            connection.answering = None
+        if connection.answering is None:
+            self._go_on()
+        else:
+            connection.took_off(service.client(self._admitted))
+
+    def _called(self, arrival: Arrival | None) -> None:
+        connection = self._connection
+        connection.answering = None
+        connection.landed()
+        found = None if arrival is None else self._found(arrival)
+        service = connection.service
+        if arrival is None or found is None:
+            connection.waited_for_upstream(service.client(self._admitted), self._began)
+            self._go_on()
+            return
+        rest = found.rest
+        reply = service.reply(self._admitted, found.answer, self._began, keep=self._keep, frame=found.frame)
+        if found.answer.source is Source.UPSTREAM:
+            reply.meter.waited(Cause.UPSTREAM, reply.first_byte_at - self._began)
+        if rest is None:
+            connection.send(self._sender, reply, found.pieces)
+        else:
+            waited = reply.meter.waited
+            connection.send_begun(
+                self._sender, reply, found.pieces[0], lambda left: service.reads.rest(arrival, rest, left, waited)
+            )
+
+    def _found(self, arrival: Arrival) -> Found | None:
+        try:
+            return Alike(self._connection.service.reads, self._admitted).found(arrival)
+        except (S3Error, Fault):
+            return None  # the task meets it again, and the client is told
+        except Exception as error:  # noqa: BLE001 - as above, but perhaps the task does not
+            self._connection.service.fault_of_ours(error)
+            return None
+
+    def _go_on(self) -> None:
+        meter = self._connection.service.client(self._admitted)
+        self._connection.answer_later(self._sender, self._replied, meter)
+
+    async def _replied(self) -> Reply:
+        service, admitted = self._connection.service, self._admitted
+        answer = service.reads.answer(admitted, service.client(admitted).waited)
+        return await service.replied(admitted, answer, self._began, keep=lambda: self._keep)
