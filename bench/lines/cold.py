@@ -115,8 +115,8 @@ def _streams(
     direct, ours = [], []
     for turn, each in enumerate(name_objects("stream/", size, stage.rounds)):
         stage.say(f"cold stream {turn + 1}/{stage.rounds}")
-        fill()
         direct.append(_stream(upstream, each))
+        fill()  # just before: what stays free meanwhile goes back to the host
         ours.append(_stream(gateway, each))
     return direct, ours
 
