@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -365,16 +365,27 @@ class Fills:
         now = self._clock.monotonic()
         if now < self._disk_off_until:
             raise DiskFailed("the disk did not answer a moment ago")
-        working = asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
-        working.add_done_callback(_heed)
-        done, _ = await asyncio.wait([working], timeout=DISK_TIMEOUT_S)  # whoever leaves, the thread ends its work
-        if not done:
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        working = self._executor.submit(work, *arguments)  # whoever leaves, the thread ends its work
+        working.add_done_callback(lambda _: _tell(loop, over))
+        late = loop.call_later(DISK_TIMEOUT_S, _end, over)
+        try:
+            await over
+        finally:
+            late.cancel()
+        if not working.done():
             self._disk_off_until = self._clock.monotonic() + DISK_OFF_S
             raise DiskFailed(f"no answer from the disk in {DISK_TIMEOUT_S} s")
         return working.result()
 
 
-def _heed(working: asyncio.Future[_T]) -> None:
-    """Nobody may be left to hear how it ended."""
-    if not working.cancelled():
-        working.exception()
+def _tell(loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> None:
+    """In a thread, which has ended its work; perhaps nobody is left to hear of it."""
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(_end, over)
+
+
+def _end(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
