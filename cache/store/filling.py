@@ -20,6 +20,7 @@ from xxhash import xxh3_64
 from cache.chunks import UNIT_BYTES, Chunk
 from cache.faults import DiskFailed, DiskFault, OwnFault
 from cache.store.footer import encode
+from cache.store.room import reserve
 from cache.store.stored import OpenFile, StoredChunk
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -48,6 +49,7 @@ class FileWriter:
         flags = os.O_NOFOLLOW | os.O_CLOEXEC
         self._out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags, 0o600)
         try:
+            reserve(self._out, chunk.length)
             self._file = OpenFile(os.open(path, os.O_RDONLY | flags))
         except OSError:
             os.close(self._out)

@@ -23,6 +23,7 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "cache/store/probe.py": "the process that tries LMDB",
     "cache/store/readers.py": "descriptors that threads share",
     "cache/store/recovery.py": "walks the files",
+    "cache/store/room.py": "asks the file system for room",
     "cache/store/scrub.py": "walks the files",
     "cache/store/stored.py": "reads a chunk file",
     "cache/peers/along.py": "a peer's descriptor",

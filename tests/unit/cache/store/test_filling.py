@@ -106,12 +106,25 @@ def fill_in_vain(store: FileStore, chunk: Chunk) -> None:
 
 def test_a_full_filesystem_is_a_full_disk_and_no_strike(small_disk: Path) -> None:
     store = store_in(small_disk)
-    chunk = chunk_of(1, 4 << 20)
+    chunk = chunk_of(1, 900_000)  # too small for room to be taken before
+    with (small_disk / "other").open("wb") as other:
+        os.posix_fallocate(other.fileno(), 0, 3_000_000)
     for _ in range(6):
         fill_in_vain(store, chunk)
     assert store.find(chunk) is None
     small = chunk_of(2, 1000)
     assert fill(store, small).length == 1000
+    assert not list(store.check())
+    store.close()
+
+
+def test_a_disk_without_room_for_a_large_chunk_is_full_before_a_byte_is_written(small_disk: Path) -> None:
+    store = store_in(small_disk)
+    for _ in range(6):
+        with pytest.raises(DiskFull):
+            store.create(chunk_of(1, 4 << 20))
+    assert not list((small_disk / "filling").iterdir())
+    assert fill(store, chunk_of(2, 2 << 20)).length == 2 << 20
     assert not list(store.check())
     store.close()
 
