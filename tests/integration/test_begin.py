@@ -72,6 +72,33 @@ async def test_a_checksum_of_the_whole_is_kept_and_held_against_the_bytes(fake: 
             assert [piece async for piece in beginning.body]
 
 
+async def test_a_question_that_nobody_enters_frees_its_place_and_its_connection(fake: FakeS3) -> None:
+    fake.shelf.generate("bkt", "k", 1000)
+    one = replace(QUICK, connections=1)
+    async with Upstream(Address(fake.endpoint), Tally(), credentials=KEYS, patience=one) as upstream:
+        for _ in range(3):
+            async with upstream.begin(REF, COUNT, whole=False) as beginning:
+                assert sum([len(piece) async for piece in beginning.body]) == 1000
+            upstream.begin(REF, COUNT, whole=False)
+        async with upstream.begin(REF, COUNT, whole=False) as beginning:
+            assert beginning.entry.version.size == 1000
+
+
+async def test_a_connection_that_closes_while_it_is_asked_costs_no_answer() -> None:
+    done = b'HTTP/1.1 206 OK\r\nContent-Length: 2\r\nContent-Range: bytes 0-1/2\r\nETag: "e"\r\n\r\nab'
+    async with (
+        RawUpstream() as raw,
+        Upstream(Address(raw.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream,
+    ):
+        raw.answer(done)
+        raw.answer(b"", then="fin")
+        raw.answer(done)
+        for _ in range(2):
+            async with upstream.begin(REF, COUNT, whole=False) as beginning:
+                assert [bytes(piece) async for piece in beginning.body] == [b"ab"]
+        assert raw.connections == 2
+
+
 @pytest.mark.parametrize("wrong", ["shifted", "short", "longer", "no_range"])
 async def test_a_wrong_range_is_refused(fake: FakeS3, upstream: Upstream, wrong: str) -> None:
     fake.shelf.generate("bkt", "k", 3 * COUNT)

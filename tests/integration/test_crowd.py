@@ -18,6 +18,7 @@ from tests.gateway import RunningWorker, running_worker
 from tests.integration.test_http import Wire, request, settled
 
 COUNT = 60
+FEW = 3  # are called in the moment in which the first bytes come
 SIZE = 100_000
 SUMS = {"x_amz_checksum_mode": "ENABLED"}
 
@@ -70,16 +71,17 @@ def calls(worker: RunningWorker, key: str) -> list[Call]:
     return worker.fake.calls_of("", key)
 
 
+@pytest.mark.parametrize("count", [COUNT, FEW, 1])
 @pytest.mark.parametrize("sums", [{}, SUMS], ids=["plain", "checksums"])
 @pytest.mark.parametrize("size", [1, SIZE, (1 << 18), (1 << 18) + 1, (3 << 20) + 17])
 async def test_everyone_gets_every_byte_for_one_request_per_chunk(
-    worker: RunningWorker, size: int, sums: dict[str, str]
+    worker: RunningWorker, size: int, sums: dict[str, str], count: int
 ) -> None:
     stored = worker.fake.shelf.generate("data", "one", size)
-    crowd = await Gathering.of(worker)
+    crowd = await Gathering.of(worker, count)
     asked = request("GET", "/data/one", **sums)
     async with worker.fake.held("one"):
-        await crowd.ask("one", [asked] * COUNT)
+        await crowd.ask("one", [asked] * count)
     answers = await asyncio.gather(*(wire.answer() for wire in crowd.wires))
     assert {answer.partition(b"\r\n\r\n")[2] for answer in answers} == {stored.read(0, size)}
     assert len(calls(worker, "one")) == -(-size // (1 << 20))
@@ -89,7 +91,8 @@ async def test_everyone_gets_every_byte_for_one_request_per_chunk(
     await crowd.close()
 
 
-async def test_whatever_they_ask_of_it_they_are_answered_as_anyone(worker: RunningWorker) -> None:
+@pytest.mark.parametrize("each", [8, 1])
+async def test_whatever_they_ask_of_it_they_are_answered_as_anyone(worker: RunningWorker, each: int) -> None:
     etag = worker.fake.shelf.buckets["data"]["one"].etag
     kinds = [
         request("GET", "/data/one"),
@@ -101,7 +104,7 @@ async def test_whatever_they_ask_of_it_they_are_answered_as_anyone(worker: Runni
         request("GET", "/data/one?response-content-type=a/b"),
         request("HEAD", "/data/one"),
     ]
-    asked = kinds * 8
+    asked = kinds * each
     crowd = await Gathering.of(worker, len(asked))
     async with worker.fake.held("one"):
         await crowd.ask("one", asked)
@@ -166,10 +169,11 @@ async def test_who_asks_alike_for_a_chunk_that_is_here_gets_that_one(tmp_path: P
         await crowd.close()
 
 
-async def test_a_refusal_is_everybodys_and_costs_one_request(worker: RunningWorker) -> None:
-    crowd = await Gathering.of(worker)
+@pytest.mark.parametrize("count", [COUNT, FEW, 1])
+async def test_a_refusal_is_everybodys_and_costs_one_request(worker: RunningWorker, count: int) -> None:
+    crowd = await Gathering.of(worker, count)
     async with worker.fake.held("missing"):
-        await crowd.ask("missing", [request("GET", "/data/missing")] * COUNT)
+        await crowd.ask("missing", [request("GET", "/data/missing")] * count)
     answers = {settled(await wire.answer()) for wire in crowd.wires}
     assert len(answers) == 1
     assert answers.pop().startswith(b"HTTP/1.1 404 ")
@@ -177,11 +181,12 @@ async def test_a_refusal_is_everybodys_and_costs_one_request(worker: RunningWork
     await crowd.close()
 
 
-async def test_who_leaves_takes_nobody_along(worker: RunningWorker) -> None:
+@pytest.mark.parametrize("count", [COUNT, FEW])
+async def test_who_leaves_takes_nobody_along(worker: RunningWorker, count: int) -> None:
     stored = worker.fake.shelf.buckets["data"]["one"]
-    crowd = await Gathering.of(worker)
+    crowd = await Gathering.of(worker, count)
     async with worker.fake.held("one"):
-        await crowd.ask("one", [request("GET", "/data/one")] * COUNT)
+        await crowd.ask("one", [request("GET", "/data/one")] * count)
         for wire in crowd.wires[::2]:
             wire.writer.transport.abort()
         await crowd.heard()
@@ -192,27 +197,67 @@ async def test_who_leaves_takes_nobody_along(worker: RunningWorker) -> None:
         await wire.close()
 
 
-async def test_nobody_waits_for_the_last_byte_of_a_slow_answer(worker: RunningWorker) -> None:
-    size = 250_000
+@pytest.mark.parametrize("count", [COUNT, FEW, 1])
+@pytest.mark.parametrize("size", [250_000, 3_000_000])
+async def test_nobody_waits_for_the_last_byte_of_a_slow_answer(worker: RunningWorker, size: int, count: int) -> None:
     stored = worker.fake.shelf.generate("data", "one", size)
-    worker.fake.trouble(key="one", rate=1e6)  # so that it comes in pieces
-    crowd = await Gathering.of(worker)
+    worker.fake.trouble(key="one", rate=size * 4.0)  # so that it comes in pieces
+    crowd = await Gathering.of(worker, count)
     async with worker.fake.halted("one", 30_000):
-        await crowd.ask("one", [request("GET", "/data/one")] * COUNT)
+        await crowd.ask("one", [request("GET", "/data/one")] * count)
         for wire in crowd.wires:
             assert (await wire.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
             assert await wire.reader.readexactly(30_000) == stored.read(0, 30_000)
     for wire in crowd.wires:
         assert await wire.reader.readexactly(size - 30_000) == stored.read(30_000, size)
-    assert len(calls(worker, "one")) == 1
+    assert len(calls(worker, "one")) == -(-size // (1 << 20))
     await crowd.close()
 
 
-async def test_what_is_asked_meanwhile_is_answered_after(worker: RunningWorker) -> None:
-    crowd = await Gathering.of(worker)
+@pytest.mark.parametrize("count", [FEW, 1])
+@pytest.mark.parametrize("size", [250_000, 3_000_000])
+async def test_who_leaves_in_the_middle_leaves_nothing_behind(worker: RunningWorker, size: int, count: int) -> None:
+    stored = worker.fake.shelf.generate("data", "one", size)
+    worker.fake.trouble(key="one", rate=size * 4.0)
+    crowd = await Gathering.of(worker, count)
+    async with worker.fake.halted("one", 30_000):
+        await crowd.ask("one", [request("GET", "/data/one")] * count)
+        for wire in crowd.wires:
+            await wire.reader.readuntil(b"\r\n\r\n")
+            wire.writer.transport.abort()
+        await crowd.heard()
+    await worker.worker._fills.settled()
+    another = await Wire.open(worker)
+    assert (await another.ask(request("GET", "/data/one"))).partition(b"\r\n\r\n")[2] == stored.read(0, size)
+    await another.close()
+
+
+@pytest.mark.parametrize("size", [250_000, 3_000_000])
+async def test_an_answer_that_breaks_after_its_first_bytes_is_cut_and_never_short(
+    worker: RunningWorker, size: int
+) -> None:
+    stored = worker.fake.shelf.generate("data", "one", size)
+    worker.fake.trouble(key="one", rate=size * 4.0)
+    (wire,) = (await Gathering.of(worker, 1)).wires
+    async with worker.fake.halted("one", 30_000):
+        wire.writer.write(request("GET", "/data/one"))
+        await wire.reader.readuntil(b"\r\n\r\n")
+        assert await wire.reader.readexactly(30_000) == stored.read(0, 30_000)
+        await worker.worker._fills.close()
+    rest = await wire.reader.read()
+    assert len(rest) < size - 30_000
+    assert rest == stored.read(30_000, 30_000 + len(rest))
+    wire.writer.transport.abort()
+
+
+@pytest.mark.parametrize("count", [COUNT, FEW, 1])
+@pytest.mark.parametrize("size", [SIZE, 3_000_000])
+async def test_what_is_asked_meanwhile_is_answered_after(worker: RunningWorker, size: int, count: int) -> None:
+    worker.fake.shelf.generate("data", "one", size)
+    crowd = await Gathering.of(worker, count)
     async with worker.fake.held("one"):
-        await crowd.ask("one", [request("GET", "/data/one") + request("GET", "/data/known")] * COUNT)
+        await crowd.ask("one", [request("GET", "/data/one") + request("GET", "/data/known")] * count)
     for wire in crowd.wires:
-        assert len((await wire.answer()).partition(b"\r\n\r\n")[2]) == SIZE
+        assert len((await wire.answer()).partition(b"\r\n\r\n")[2]) == size
         assert len((await wire.answer()).partition(b"\r\n\r\n")[2]) == 1000
     await crowd.close()

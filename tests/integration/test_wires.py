@@ -146,6 +146,42 @@ async def test_no_more_are_in_use_than_the_limit() -> None:
         pool.close()
 
 
+async def test_one_at_rest_is_had_at_once_and_no_other() -> None:
+    pool = wires(limit=1)
+    async with serving(answer_each) as server:
+        assert pool.take_rested(server.place) is None
+        wire = await pool.take(server.place, 1.0)
+        assert pool.take_rested(server.place) is None
+        await ask(wire)
+        await whole(wire)
+        pool.give(server.place, wire)
+        assert pool.take_rested(server.place) is wire
+        waiting = asyncio.create_task(pool.take(server.place, 5.0))
+        await asyncio.sleep(0)
+        await ask(wire)
+        await whole(wire)
+        pool.give(server.place, wire)
+        assert pool.take_rested(server.place) is None  # another was there before
+        assert await waiting is wire
+        pool.close()
+
+
+async def test_who_waits_for_one_and_leaves_takes_none() -> None:
+    pool = wires(limit=1)
+    async with serving(answer_each) as server:
+        wire = await pool.take(server.place, 1.0)
+        waiting = [asyncio.create_task(pool.take(server.place, 5.0)) for _ in range(4)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        await ask(wire)
+        await whole(wire)
+        waiting[1].cancel()
+        pool.give(server.place, wire)
+        waiting[2].cancel()  # it has just been given the place
+        assert (await asyncio.gather(*waiting, return_exceptions=True))[3] is wire
+        pool.close()
+
+
 async def test_nobody_is_there() -> None:
     async with serving(answer_each) as server:
         place = server.place
