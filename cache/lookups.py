@@ -162,7 +162,7 @@ class Lookups:
             return
         if entry is not None and len(crowd) <= TURN and self._stands(place, entry):
             del self._asking[place]
-            self._let_in(place, entry, crowd)
+            _go(crowd, Arrival(entry, None))
             return
         letting_go = asyncio.create_task(self._let_go(place, entry, crowd))
         self._letting_go.add(letting_go)
@@ -170,8 +170,12 @@ class Lookups:
 
     def _stands(self, place: _Place, entry: Entry) -> bool:
         """Whether the answer counts for those who waited for it."""
+        return self._unchanged(place) and self._counts(place[0], entry)
+
+    def _unchanged(self, place: _Place) -> bool:
+        """Whether no write has come since the question began, nor may have been missed."""
         ref, token, _ = place
-        return token == self._ports.catalog.token(ref) and self._counts(ref, entry)
+        return token == self._ports.catalog.token(ref) and self._trusted()
 
     def _let_in(self, place: _Place, entry: Entry, crowd: Crowd) -> None:
         """Let a few go: as soon as the first bytes have come with the answer, or at once if none do."""
@@ -181,18 +185,21 @@ class Lookups:
         if riding is None or riding.ready(0, 1):
             _go(crowd, Arrival(entry, None))
             return
-        late = asyncio.get_running_loop().call_later(ARRIVAL_S, _go, crowd, Arrival(entry, None))
+        waiting = [crowd]
 
-        def arrived() -> None:
+        def go() -> None:
             late.cancel()
-            early = MemoryPiece(riding.early, Source.UPSTREAM) if riding.early else None
-            _go(crowd, Arrival(entry, None, early) if self._stands(place, entry) else None)
-            riding.taken.set()
+            if waiting:
+                early = MemoryPiece(riding.early, Source.UPSTREAM) if riding.early else None
+                _go(waiting.pop(), Arrival(entry, None, early) if self._unchanged(place) else None)
+                if early is not None:
+                    riding.taken.set()
 
+        late = asyncio.get_running_loop().call_later(ARRIVAL_S, go)
         if riding.early:
-            arrived()
+            go()
         else:
-            riding.calls.append(arrived)
+            riding.calls.append(go)
 
     async def _let_go(self, place: _Place, entry: Entry | None, crowd: Crowd) -> None:
         """Let a crowd go: with what has arrived, or else to join the question, which has just been answered.
@@ -223,7 +230,8 @@ class Lookups:
             if (stale := self._bearable(ref, asked_at)) is None:
                 raise
             return stale
-        return self._learnt.get(place) or self._learn(place, asked_at, entry)
+        learnt = None if begun is None else self._learnt.get(place)  # who asks for himself has his own answer
+        return learnt or self._learn(place, asked_at, entry)
 
     def _learn(self, place: _Place, asked_at: float, entry: Entry) -> Entry:
         """Remember an answer; as what it is remembered."""
@@ -233,9 +241,14 @@ class Lookups:
         return entry
 
     def _told(self, place: _Place, asked_at: float, entry: Entry) -> None:
-        """The answer is there, and its bytes will be: a few who wait for them need not wait for the task that asked."""
+        """The answer is there, and its bytes will be: a few who wait for them need not wait for the task that asked.
+
+        Unless it does not count any more: then they join the question, as long as that is there.
+        """
         entry = self._learnt[place] = self._learn(place, asked_at, entry)
-        if len(self._crowds.get(place, ())) <= TURN and (crowd := self._crowds.pop(place, None)) is not None:
+        crowd = self._crowds.get(place)
+        if crowd is not None and len(crowd) <= TURN and self._stands(place, entry):
+            del self._crowds[place]
             self._let_in(place, entry, crowd)
 
     async def _answer(self, ref: ObjectRef, begun: Awaitable[Entry] | None) -> Entry:
@@ -320,10 +333,14 @@ class Lookups:
 
 
 def _go(crowd: Crowd, arrival: Arrival | None) -> None:
-    """Call them all at once."""
+    """Call them all at once. They raise nothing; if one does, it is his own misfortune."""
     for turn in crowd.turns():
         for waiter in turn:
-            waiter.go(arrival)
+            try:
+                waiter.go(arrival)
+            except Exception as error:  # noqa: BLE001 - the others wait, and so does the fill that called
+                context = {"message": "a call to one of a crowd failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
 
 
 async def _call(crowd: Crowd, arrival: Arrival | None, size: int) -> None:

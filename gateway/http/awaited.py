@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cache.crowds import Arrival
 from cache.faults import Fault
-from cache.pieces import Cause, Piece, Source
+from cache.pieces import Piece
 from cache.sending import FileSender
 from gateway.admission import Admitted
 from gateway.http.alike import Alike, Found
@@ -52,19 +52,25 @@ class Awaited:
             connection.took_off(service.client(self._admitted))
 
     def _called(self, arrival: Arrival | None) -> None:
+        try:
+            self._go_on_with(arrival)
+        except Exception as error:  # noqa: BLE001 - of this connection alone; whoever calls has others to call
+            self._connection.service.fault_of_ours(error)
+            if self._connection.transport is not None:
+                self._connection.transport.abort()
+
+    def _go_on_with(self, arrival: Arrival | None) -> None:
         connection = self._connection
         connection.answering = None
         connection.landed()
         found = None if arrival is None else self._found(arrival)
         service = connection.service
+        connection.waited_for_upstream(service.client(self._admitted), self._began)
         if arrival is None or found is None:
-            connection.waited_for_upstream(service.client(self._admitted), self._began)
             self._go_on()
             return
         rest = found.rest
         reply = service.reply(self._admitted, found.answer, self._began, keep=self._keep, frame=found.frame)
-        if found.answer.source is Source.UPSTREAM:
-            reply.meter.waited(Cause.UPSTREAM, reply.first_byte_at - self._began)
         if rest is None:
             connection.send(self._sender, reply, found.pieces)
         else:

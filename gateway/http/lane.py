@@ -40,6 +40,7 @@ from gateway.s3.requests import HEAD_BYTES_MAX, read_head, request_of
 END: Final = b"\r\n\r\n"
 PIPELINED_BYTES_MAX: Final = 256 * 1024
 HABITS_MAX: Final = 4  # a client that asks for sizes first sends heads with and without a range
+DIGITS_MAX: Final = 19  # of a length: aiohttp refuses what is longer
 NO_BODY: Final = MemoryPiece(b"", Source.LOCAL)
 
 
@@ -379,5 +380,5 @@ def _owed_after(owed: int, data: bytes) -> int | None:
     lengths = [line[15:].strip() for line in head.lower().split(b"\r\n")[1:] if line.startswith(b"content-length:")]
     if not end or b"\ntransfer-encoding:" in head.lower() or b"\nupgrade:" in head.lower() or len(lengths) > 1:
         return None
-    length = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+    length = int(lengths[0][:DIGITS_MAX]) if lengths and lengths[0].isdigit() else 0
     return length - len(body) if len(body) <= length else None

@@ -85,7 +85,7 @@ class Service:
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(4).upper())
     _day: str = ""
-    _date: tuple[int, str] = (0, "")
+    _date: tuple[int, str] = (-1, "")
     _plain_clients: dict[str, ClientMeter] = field(default_factory=dict)  # by access key, of our own identities
 
     @property

@@ -250,6 +250,24 @@ async def test_an_answer_that_breaks_after_its_first_bytes_is_cut_and_never_shor
     wire.writer.transport.abort()
 
 
+@pytest.mark.parametrize("size", [SIZE, 3_000_000])
+async def test_a_head_sent_ahead_that_cannot_be_read_is_nobody_elses_misfortune(
+    worker: RunningWorker, size: int
+) -> None:
+    stored = worker.fake.shelf.generate("data", "one", size)
+    crowd = await Gathering.of(worker, FEW)
+    asked = request("GET", "/data/one", range="bytes=0-99")
+    odd = b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n"
+    async with worker.fake.held("one"):
+        await crowd.ask("one", [asked] * FEW)
+        crowd.wires[0].writer.write(odd)
+        await crowd.heard()
+    for wire in crowd.wires:
+        assert (await wire.answer()).partition(b"\r\n\r\n")[2] == stored.read(0, 100)
+    assert b" 400 " in await crowd.wires[0].reader.read()
+    await crowd.close()
+
+
 @pytest.mark.parametrize("count", [COUNT, FEW, 1])
 @pytest.mark.parametrize("size", [SIZE, 3_000_000])
 async def test_what_is_asked_meanwhile_is_answered_after(worker: RunningWorker, size: int, count: int) -> None:

@@ -158,6 +158,76 @@ async def test_first_bytes_from_before_a_write_are_not_handed_out_after_it(kit):
     assert called == [None]
 
 
+async def test_a_call_that_fails_is_nobody_elses_misfortune(kit):
+    version = kit.origin.put("k", 210_000)
+    told, called = [], []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+    def fails(arrival):
+        raise OSError(arrival)
+
+    async with kit.origin.hold():
+        kit.cache.expect(REF, fails, start=0)
+        for _ in range(3):
+            kit.cache.expect(REF, called.append, start=0)
+    await kit.settled()
+    assert (len(told), len(called)) == (1, 3)
+    assert await kit.read(version, ByteSpan(0, 210_000)) == kit.origin.body(version)
+    assert (len(kit.origin.begun), kit.origin.calls) == (1, [])
+
+
+async def test_what_is_let_go_because_it_is_late_is_not_from_before_a_write(kit):
+    kit.origin.put("k", 200)
+    kit.origin.piece_bytes = 100
+    called = asyncio.Queue(1)
+    async with kit.origin.pause_at(0):
+        kit.cache.expect(REF, called.put_nowait, start=0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert kit.catalog.find(REF) is not None
+        kit.catalog.invalidate([REF])
+        assert await called.get() is None
+    await kit.settled()
+
+
+async def test_an_answer_that_took_longer_than_it_counts_is_asked_for_once(kit):
+    kit.origin.put("k", 200)
+    kit.origin.piece_bytes = 100
+    gone_on = asyncio.Queue(1)
+    async with kit.origin.pause_at(0):
+        async with kit.origin.hold():
+            call = lambda _: gone_on.put_nowait(asyncio.create_task(kit.cache.entry(REF, start=0)))  # noqa: E731
+            kit.cache.expect(REF, call, start=0)
+            await asyncio.sleep(0)
+            kit.clock.now += 6.0
+        assert (await (await gone_on.get())).version.size == 200
+    assert (len(kit.origin.begun), kit.origin.heads) == (1, [])
+    await kit.settled()
+
+
+async def test_who_asks_for_himself_has_his_own_answer(kit):
+    """Trust is lost while a question is under way, whose answer comes in the same moment as his."""
+    older, newer = kit.origin.put("k", 200, '"v1"'), kit.origin.put("k", 200, '"v2"')
+    kit.origin.piece_bytes = 100
+
+    class Written(dict[ObjectRef, ObjectVersion]):
+        """Between the two requests, the first of which is answered first."""
+
+        def get(self, ref, default=None):
+            return versions.pop(0)
+
+    versions = [older, newer]
+    kit.origin.objects = Written()
+    async with kit.origin.hold():
+        kit.cache.expect(REF, lambda _: None, start=0)
+        await asyncio.sleep(0)
+        kit.peers.believed = False
+        asking = asyncio.create_task(kit.cache.entry(REF, start=0))
+        await asyncio.sleep(0)
+    assert (await asking).version == newer
+    await kit.settled()
+
+
 async def test_who_is_called_without_an_answer_joins_the_question_that_had_none(kit):
     called = asyncio.Queue(40)
 
