@@ -22,6 +22,7 @@ import msgspec
 
 from cache.chunks import UNIT_BYTES
 from cache.faults import PeerLied
+from cache.macs import Mac, mac_of
 
 PROTOCOL: Final = 2
 LENGTH_BYTES: Final = 4
@@ -193,8 +194,8 @@ _LIMITS: Final = {
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-def _mac(key: bytes, sequence: int, framed: bytes | memoryview) -> bytes:
-    return hmac.digest(key, sequence.to_bytes(8, "big") + framed, "sha256")[:MAC_BYTES]
+def _mac(key: Mac, sequence: int, framed: bytes | memoryview) -> bytes:
+    return key.of(sequence.to_bytes(8, "big") + framed)[:MAC_BYTES]
 
 
 def make_window(units: int) -> memoryview:
@@ -208,12 +209,12 @@ class FrameWriter:
     __slots__ = ("_key", "_sequence")
 
     def __init__(self) -> None:
-        self._key = b""
+        self._key: Mac | None = None
         self._sequence = 0
 
     def use_key(self, key: bytes) -> None:
         """Authenticate every frame from the next one on."""
-        self._key = key
+        self._key = mac_of(key)
 
     def frame(self, message: Message) -> bytes:
         """The message's frame. Raises ValueError when it is beyond the answer limit."""
@@ -221,7 +222,7 @@ class FrameWriter:
         if len(body) > ANSWER_BYTES_MAX:
             raise ValueError(f"a message of {len(body)} bytes does not fit a frame")
         framed = len(body).to_bytes(LENGTH_BYTES, "big") + body
-        if not self._key:
+        if self._key is None:
             return framed
         sequence, self._sequence = self._sequence, self._sequence + 1
         return framed + _mac(self._key, sequence, framed)
@@ -245,7 +246,7 @@ class FrameReader:
     )
 
     def __init__(self, kinds: msgspec.msgpack.Decoder[Message]) -> None:
-        self._key = b""
+        self._key: Mac | None = None
         self._sequence = 0
         self._stage = memoryview(bytearray(_STAGE_BYTES))
         self._begin = self._end = 0  # the stage's unread bytes
@@ -262,7 +263,7 @@ class FrameReader:
 
     def use_key(self, key: bytes) -> None:
         """Demand a right MAC of every frame from the next one on."""
-        self._key = key
+        self._key = mac_of(key)
 
     def buffer(self) -> memoryview:
         """Where the next bytes go; never empty."""
@@ -321,13 +322,13 @@ class FrameReader:
         if have < LENGTH_BYTES:
             return None
         body_bytes = self._body_bytes()
-        total = LENGTH_BYTES + body_bytes + (MAC_BYTES if self._key else 0)
+        total = LENGTH_BYTES + body_bytes + (MAC_BYTES if self._key is not None else 0)
         if have < total:
             return None
         frame = self._stage[self._begin : self._begin + total]
         self._begin += total
-        if self._key:
-            self._check_mac(frame)
+        if self._key is not None:
+            self._check_mac(self._key, frame)
         try:
             return self._kinds.decode(frame[LENGTH_BYTES : LENGTH_BYTES + body_bytes])
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -339,9 +340,9 @@ class FrameReader:
             raise BadFrame(f"a frame of {size} bytes, where {self._limit} are allowed")
         return size
 
-    def _check_mac(self, frame: memoryview) -> None:
+    def _check_mac(self, key: Mac, frame: memoryview) -> None:
         sequence, self._sequence = self._sequence, self._sequence + 1
-        wanted = _mac(self._key, sequence, frame[:-MAC_BYTES])
+        wanted = _mac(key, sequence, frame[:-MAC_BYTES])
         if not hmac.compare_digest(wanted, frame[-MAC_BYTES:]):
             raise BadFrame("a frame that is not authentic")
 

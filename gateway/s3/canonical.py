@@ -16,14 +16,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
+from cache.macs import mac_of
+
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
-BLOCK_BYTES: Final = 64
 DAY_S: Final = 86_400
-_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 _ESCAPE: Final = r"%(?:[0189A-F][0-9A-F]|2[0-9ABC{slash}]|3[A-F]|40|5[BCDE]|60|7[BCDF])"
 """A percent escape of what must be escaped, that is of no unreserved character (nor, in a path, of a slash)."""
@@ -98,60 +97,12 @@ def derived_key(secret_key: str, day: str, region: str, service: str) -> bytes:
     return key
 
 
-class HashState(Protocol):
-    """What is hashed so far (of :mod:`hashlib`)."""
-
-    def copy(self) -> HashState:
-        """The same state, which goes on by itself."""
-        ...
-
-    def update(self, data: bytes, /) -> None:
-        """Hash more."""
-        ...
-
-    def digest(self) -> bytes:
-        """The hash of all so far."""
-        ...
-
-    def hexdigest(self) -> str:
-        """The same in hex."""
-        ...
-
-
-class Seal:
-    """HMAC-SHA256 (RFC 2104) of one key, and of whatever text went before: it begins from hashed states, not anew."""
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, inner: HashState, outer: HashState) -> None:
-        """The two states, after the inner and the outer key."""
-        self._inner = inner
-        self._outer = outer
-
-    def after(self, text: bytes) -> Seal:
-        """The seal of whatever begins with ``text``, which need not be given again."""
-        inner = self._inner.copy()
-        inner.update(text)
-        return Seal(inner, self._outer)
-
-    def of(self, text: bytes) -> str:
-        """The seal in hex."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(text)
-        outer.update(inner.digest())
-        return outer.hexdigest()
-
-
 def seal(key: bytes, text: str) -> str:
     """HMAC-SHA256 of a string to sign, in hex."""
-    return seal_of(key).of(text.encode())
+    return _mac_of(key).hex_of(text.encode())
 
 
-@lru_cache(maxsize=512)
-def seal_of(key: bytes) -> Seal:
-    """The seal under a key of any length."""
-    block = (key if len(key) <= BLOCK_BYTES else sha256(key).digest()).ljust(BLOCK_BYTES, b"\0")
-    return Seal(sha256(block.translate(_INNER)), sha256(block.translate(_OUTER)))
+_mac_of = lru_cache(maxsize=512)(mac_of)
 
 
 @lru_cache(maxsize=64)

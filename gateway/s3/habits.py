@@ -15,7 +15,8 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
-from gateway.s3.canonical import CANONICAL_PATH, canonical_request, parse_amz_date, seal_of, signing_prefix
+from cache.macs import mac_of
+from gateway.s3.canonical import CANONICAL_PATH, canonical_request, parse_amz_date, signing_prefix
 from gateway.s3.requests import HEAD_BYTES_MAX, S3Request, request_of
 from gateway.s3.sigv4 import SIGNATURE_CHARACTERS, SIGNATURE_MARK, SKEW_MAX_S, Authenticated, signed_names
 
@@ -63,7 +64,7 @@ class Habit:
         self._unread = tuple(place for name, place in places.items() if name not in _OF_ANY_LENGTH)
         if auth is not None:
             self._signed_by = places[_AUTHORIZATION], places[_DATE]
-            self._seal = seal_of(auth.signing_key)
+            self._seal = mac_of(auth.signing_key)
             self._told = b"", 0.0, self._seal  # the date last seen, in seconds, and the seal of all that begins with it
             signed = signed_names(request.headers[_AUTHORIZATION])
             gapped = self._headers | dict.fromkeys(places, _GAP)
@@ -108,7 +109,7 @@ class Habit:
         for place, name in self._gaps:
             parts[place] = shown[name]
         hashed = sha256(b"".join(parts)).hexdigest()
-        return compare_digest(seal.of(hashed.encode()).encode(), shown[by])
+        return compare_digest(seal.hex_of(hashed.encode()).encode(), shown[by])
 
     def _tell(self, auth: Authenticated, date: bytes) -> bool:
         """Note another date; False: it is none, or of another day than the signing key."""
