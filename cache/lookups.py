@@ -206,7 +206,7 @@ class Lookups:
 
         Those who come meanwhile have no part in that answer, unless it is a refusal of a moment ago.
         """
-        ref, _, _ = place
+        ref = place[0]
         if entry is not None and self._stands(place, entry):
             del self._asking[place]
             chunk = None
