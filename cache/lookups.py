@@ -34,6 +34,7 @@ from cache.faults import (
 )
 from cache.freshness import Freshness, Verdict
 from cache.pieces import FilePiece, MemoryPiece, Source
+from cache.ports import Told
 from cache.tally import Count
 from cache.versions import Entry, ObjectRef
 from cache.ways import Ports, Ways
@@ -43,8 +44,7 @@ ARRIVING_BYTES_MAX: Final = 256 * 1024
 ARRIVAL_S: Final = 0.01  # of a small object, while a crowd waits that can be sent all of it in one go then
 BEGUN_MAX: Final = 4096
 FINAL: Final = frozenset({401, 403, 404})
-_Told = Callable[[Entry], None]
-_Begin = Callable[[_Told], Awaitable[Entry]]
+_Begin = Callable[[Told], Awaitable[Entry]]
 _Place = tuple[ObjectRef, int, bool]
 
 
@@ -211,7 +211,7 @@ class Lookups:
             del self._asking[place]
             chunk = None
             try:
-                chunk = await self._arrived(ref, entry) if len(crowd) > TURN else None
+                chunk = await self._arrived(ref, entry)
             finally:  # whatever became of the bytes, nobody is left waiting
                 await _call(crowd, Arrival(entry, chunk), TURN)
             return
@@ -291,14 +291,14 @@ class Lookups:
         begins = start is not None and start < START_MAX and not ref.version_id
         return (lambda told: self._begun(ref, told, checksums=checksums)) if begins else None
 
-    def _begun(self, ref: ObjectRef, told: _Told, *, checksums: bool) -> Awaitable[Entry]:
+    def _begun(self, ref: ObjectRef, told: Told, *, checksums: bool) -> Awaitable[Entry]:
         """By the owner of the first chunk: ourselves, or the worker that is."""
         owner, peers = self._ways.beginner(ref), self._ports.peers
         if owner is None or peers is None:
             return self._begin(ref, told, checksums=checksums)
         return peers.look_up(owner, ref, checksums=checksums, age_max_s=self._freshness.age_max_s(ref))
 
-    def _begin(self, ref: ObjectRef, told: _Told, *, checksums: bool) -> Awaitable[Entry]:
+    def _begin(self, ref: ObjectRef, told: Told, *, checksums: bool) -> Awaitable[Entry]:
         """We own the first chunk: by the GET that brings it, unless it seems to be here."""
         if self._may_have_begun(ref):
             return self._ports.origin.head(ref)

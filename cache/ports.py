@@ -16,6 +16,8 @@ from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Owner, View
 
 _T = TypeVar("_T")
+Told = Callable[[Entry], None]
+"""Called with the answer to a question in the moment in which it is there; raises nothing."""
 
 
 class Run(Protocol):

@@ -20,7 +20,7 @@ from cache.faults import DiskFault, Fault, PeerFault, PeerPassedOn
 from cache.pieces import Cause, FilePiece, MemoryPiece, Piece, Source
 from cache.plan import Step, Way, is_glimpse, judge_way
 from cache.policy.crossings import Crossings
-from cache.ports import Catalog, ChunkReader, Clock, Origin, Peers, Store
+from cache.ports import Catalog, ChunkReader, Clock, Origin, Peers, Store, Told
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef
 from cache.views import Owner
@@ -68,13 +68,8 @@ class Filling(Protocol):
         """Begin a copy of another node's chunk, or join it; None: no copy now."""
         ...
 
-    def begin(
-        self, ref: ObjectRef, chunk_bytes: int, told: Callable[[Entry], None], *, whole: bool
-    ) -> Awaitable[Entry]:
-        """Ask upstream what the key holds, and fill its first chunk from the answer.
-
-        ``told`` is called with it in the moment in which it is there; it raises nothing.
-        """
+    def begin(self, ref: ObjectRef, chunk_bytes: int, told: Told, *, whole: bool) -> Awaitable[Entry]:
+        """Ask upstream what the key holds, and fill its first chunk from the answer."""
         ...
 
     def coming(self, ref: ObjectRef | None, chunk: Chunk | None) -> bool:
@@ -197,7 +192,7 @@ class Ways:
                 async with aclosing(way(Step(step.chunk, ByteSpan(position, step.span.stop)))) as pieces:
                     async for piece in pieces:
                         yield piece
-                        position += piece.length if isinstance(piece, FilePiece) else len(piece.data)
+                        position += len(piece)
             except PeerPassedOn as fault:
                 raise fault.cause from fault
             except Fault as fault:

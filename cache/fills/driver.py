@@ -27,12 +27,11 @@ from cache.fills.on_disk import append_all, make_file, store_whole
 from cache.fills.ride import Bytes, Fetch, Ride
 from cache.fills.scratch import Scratch
 from cache.plan import is_glimpse
-from cache.ports import Beginning, Clock, Origin, Pouring, Store
+from cache.ports import Beginning, Clock, Origin, Pouring, Store, Told
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 
 _T = TypeVar("_T")
-Told = Callable[[Entry], None]
 DISK_TIMEOUT_S: Final = 5.0
 DISK_OFF_S: Final = 10.0
 QUEUED_MAX: Final = 4096

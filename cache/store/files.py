@@ -25,13 +25,14 @@ from cache.chunks import Chunk
 from cache.faults import DiskFailed, DiskFault, DiskFull
 from cache.store.chunk_files import open_chunk_file, read_footer, remove_judged
 from cache.store.environment import open_environment
-from cache.store.filling import FULL, FileWriter, Outlet
+from cache.store.filling import FileWriter, Outlet
 from cache.store.footer import BLOCK_BYTES, FooterDamaged, disk_bytes
 from cache.store.health import REST_S, Health
 from cache.store.index import ChunkIndex
 from cache.store.mapped import Touches
 from cache.store.pages import Pages
 from cache.store.readers import OpenReaders
+from cache.store.room import FULL
 from cache.store.stored import Desk, OpenFile, StoredChunk
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan

@@ -9,11 +9,9 @@ long as anyone holds the writer or the reader that ``seal`` returned. All method
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from xxhash import xxh3_64
 
@@ -22,8 +20,6 @@ from cache.faults import DiskFailed, DiskFault, OwnFault
 from cache.store.footer import encode
 from cache.store.room import reserve
 from cache.store.stored import OpenFile, StoredChunk
-
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)

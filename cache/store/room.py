@@ -12,9 +12,9 @@ import errno
 import os
 from typing import Final
 
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 RESERVED_BYTES_MIN: Final = 1024 * 1024  # what is smaller is written in one go
 _KEEP_SIZE: Final = 1
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate64", None)
 if _fallocate is not None:
     _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
@@ -27,6 +27,6 @@ def reserve(fd: int, length: int) -> bool:
     if _fallocate(fd, _KEEP_SIZE, 0, length) == 0:
         return True
     code = ctypes.get_errno()
-    if code in _FULL:
+    if code in FULL:
         raise OSError(code, os.strerror(code))
     return False

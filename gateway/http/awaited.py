@@ -20,6 +20,7 @@ from gateway.s3.errors import S3Error
 if TYPE_CHECKING:
     from gateway.http.lane import Connection
     from gateway.http.service import Reply
+    from gateway.meter.counters import ClientMeter
 
 Rest = Callable[[Piece | None], AsyncGenerator[Piece, None]]
 """What follows the first bytes, after what is left of them."""
@@ -28,7 +29,7 @@ Rest = Callable[[Piece | None], AsyncGenerator[Piece, None]]
 class Awaited:
     """One such read, admitted and begun at monotonic time ``began``; ``keep``: its connection is kept."""
 
-    __slots__ = ("_admitted", "_began", "_connection", "_keep", "_sender")
+    __slots__ = ("_admitted", "_began", "_connection", "_keep", "_meter", "_sender")
 
     def __init__(
         self, connection: Connection, sender: FileSender, admitted: Admitted, began: float, *, keep: bool
@@ -38,6 +39,7 @@ class Awaited:
         self._admitted = admitted
         self._began = began
         self._keep = keep
+        self._meter: ClientMeter  # looked up when the question is on its way
 
     def begin(self) -> None:
         """Wait with the others who ask for the same, else in a task."""
@@ -46,10 +48,11 @@ class Awaited:
             connection.answering = service.reads.expect(self._admitted, self._called)
         except Fault:
             connection.answering = None
+        self._meter = service.client(self._admitted)
         if connection.answering is None:
             self._go_on()
         else:
-            connection.took_off(service.client(self._admitted))
+            connection.took_off(self._meter)
 
     def _called(self, arrival: Arrival | None) -> None:
         try:
@@ -64,17 +67,16 @@ class Awaited:
         connection.answering = None
         connection.landed()
         found = None if arrival is None else self._found(arrival)
-        service = connection.service
-        connection.waited_for_upstream(service.client(self._admitted), self._began)
+        connection.waited_for_upstream(self._meter, self._began)
         if arrival is None or found is None:
             self._go_on()
             return
-        rest = found.rest
+        service, rest = connection.service, found.rest
         reply = service.reply(self._admitted, found.answer, self._began, keep=self._keep, frame=found.frame)
         if rest is None:
             connection.send(self._sender, reply, found.pieces)
         else:
-            waited = reply.meter.waited
+            waited = self._meter.waited
             connection.send_begun(
                 self._sender, reply, found.pieces[0], lambda left: service.reads.rest(arrival, rest, left, waited)
             )
@@ -89,10 +91,9 @@ class Awaited:
             return None
 
     def _go_on(self) -> None:
-        meter = self._connection.service.client(self._admitted)
-        self._connection.answer_later(self._sender, self._replied, meter)
+        self._connection.answer_later(self._sender, self._replied, self._meter)
 
     async def _replied(self) -> Reply:
         service, admitted = self._connection.service, self._admitted
-        answer = service.reads.answer(admitted, service.client(admitted).waited)
+        answer = service.reads.answer(admitted, self._meter.waited)
         return await service.replied(admitted, answer, self._began, keep=lambda: self._keep)

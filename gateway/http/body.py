@@ -217,7 +217,7 @@ async def send_answer(sending: Sending, answer: Answer, *, chunked: bool) -> Non
 
 
 async def _send_piece(sending: Sending, piece: Piece, *, chunked: bool) -> None:
-    length = piece.length if isinstance(piece, FilePiece) else len(piece.data)
+    length = len(piece)
     if length == 0:
         return
     if chunked:

@@ -161,11 +161,10 @@ class Connection(RequestHandler):
     def send(self, sender: FileSender, reply: Reply, pieces: Sequence[Piece]) -> None:
         """Send the head and the first piece at once; what the socket does not take, and the rest, on its way."""
         self.service.tally.add(Count.LANE_ANSWERS)
-        try:
-            head, left = send_first(sender, reply.meter, reply.head, pieces[0] if pieces else NO_BODY)
-        except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
-            self._broke_off(reply, error)
+        unsent = self._send_first(sender, reply, pieces[0] if pieces else NO_BODY)
+        if unsent is None:
             return
+        head, left = unsent
         if left is None and len(pieces) < 2:
             self._answered(reply)
             return
@@ -176,11 +175,10 @@ class Connection(RequestHandler):
 
     def send_begun(self, sender: FileSender, reply: Reply, first: Piece, rest: Rest) -> None:
         """Send the head and the first bytes at once; what is left of those, and the rest, in a task."""
-        try:
-            head, left = send_first(sender, reply.meter, reply.head, first)
-        except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
-            self._broke_off(reply, error)
+        unsent = self._send_first(sender, reply, first)
+        if unsent is None:
             return
+        head, left = unsent
         reply.answer.body = rest(left)
         sending = Sending(sender, reply.meter, time.monotonic, self.service.turns, head)
         sending.body_bytes = len(first) - (0 if left is None else len(left))
@@ -191,6 +189,14 @@ class Connection(RequestHandler):
             return reply
 
         self.answer_later(sender, replied, reply.meter, sending)
+
+    def _send_first(self, sender: FileSender, reply: Reply, first: Piece) -> tuple[bytes, Piece | None] | None:
+        """As ``send_first``; None: the reply broke off."""
+        try:
+            return send_first(sender, reply.meter, reply.head, first)
+        except Exception as error:  # noqa: BLE001 - bytes may be out: whatever it was, this connection is over
+            self._broke_off(reply, error)
+            return None
 
     def answer_later(
         self,

@@ -84,7 +84,6 @@ class Service:
     turns: Turns = field(default_factory=Turns)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
     _id_prefix: str = field(default_factory=lambda: secrets.token_hex(4).upper())
-    _day: str = ""
     _date: tuple[int, str] = (-1, "")
     _plain_clients: dict[str, ClientMeter] = field(default_factory=dict)  # by access key, of our own identities
 
@@ -241,10 +240,10 @@ class Service:
     def _date_at(self, now: float) -> str:
         second = int(now)
         if self._date[0] != second:
-            if second // DAY_S != self._date[0] // DAY_S:
-                self._day = formatdate(second, usegmt=True)[:-12]
+            same_day = second // DAY_S == self._date[0] // DAY_S
+            day = (self._date[1] if same_day else formatdate(second, usegmt=True))[:-12]
             clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02} GMT"
-            self._date = (second, self._day + clock)
+            self._date = (second, day + clock)
         return self._date[1]
 
     def _log_fault(self, error: S3Error | Fault, request_id: str) -> None:

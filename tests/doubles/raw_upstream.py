@@ -40,6 +40,12 @@ class RawUpstream(HeadServer):
         """Add an answer to the script."""
         self._script.append(Scripted(pieces, then))
 
+    def hang_up_between(self, answer: bytes) -> None:
+        """Add ``answer``, a connection that ends at its next request, and the answer again."""
+        self.answer(answer)
+        self.answer(b"", then="fin")
+        self.answer(answer)
+
     def restart(self) -> None:
         """Forget the script."""
         self._script.clear()

@@ -90,9 +90,7 @@ async def test_a_connection_that_closes_while_it_is_asked_costs_no_answer() -> N
         RawUpstream() as raw,
         Upstream(Address(raw.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream,
     ):
-        raw.answer(done)
-        raw.answer(b"", then="fin")
-        raw.answer(done)
+        raw.hang_up_between(done)
         for _ in range(2):
             async with upstream.begin(REF, COUNT, whole=False) as beginning:
                 assert [bytes(piece) async for piece in beginning.body] == [b"ab"]

@@ -191,9 +191,7 @@ async def test_a_connection_that_closes_while_it_is_asked_costs_no_answer(method
         RawUpstream() as raw,
         Upstream(Address(raw.endpoint), Tally(), credentials=KEYS, patience=QUICK) as upstream,
     ):
-        raw.answer(done)
-        raw.answer(b"", then="fin")
-        raw.answer(done)
+        raw.hang_up_between(done)
         async with upstream.send(Outgoing("GET", "bkt")) as exchange:
             assert exchange.status == 200
         if repeated:

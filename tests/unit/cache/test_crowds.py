@@ -194,9 +194,12 @@ async def test_an_answer_that_took_longer_than_it_counts_is_asked_for_once(kit):
     kit.origin.put("k", 200)
     kit.origin.piece_bytes = 100
     gone_on = asyncio.Queue(1)
+
+    def call(arrival):
+        gone_on.put_nowait(asyncio.create_task(kit.cache.entry(REF, start=0)))
+
     async with kit.origin.pause_at(0):
         async with kit.origin.hold():
-            call = lambda _: gone_on.put_nowait(asyncio.create_task(kit.cache.entry(REF, start=0)))  # noqa: E731
             kit.cache.expect(REF, call, start=0)
             await asyncio.sleep(0)
             kit.clock.now += 6.0
