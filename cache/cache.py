@@ -102,9 +102,11 @@ class Cache:
         self._ports.tally.add(Count.CHUNK_COALESCED)
         return FilePiece(chunk.reader, span.start, span.length, chunk.source)
 
-    def expect(self, ref: ObjectRef, call: Call, *, start: int | None = None, checksums: bool = False) -> Waiter | None:
+    def expect(
+        self, ref: ObjectRef, call: Call, *, start: int | None = None, checksums: bool = False, known: bool = False
+    ) -> Waiter | None:
         """As :meth:`cache.lookups.Lookups.expect`: wait for an answer that others wait for, without a task."""
-        return self._lookups.expect(ref, call, start=start, checksums=checksums)
+        return self._lookups.expect(ref, call, start=start, checksums=checksums, known=known)
 
     async def read(self, version: ObjectVersion, span: ByteSpan, waited: Waited) -> AsyncGenerator[Piece, None]:
         """The span's bytes in order, as they become available. Raises the fault that no other source could mend."""

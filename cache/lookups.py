@@ -91,10 +91,13 @@ class Lookups:
             entry = await self._joined(ref, self._beginning(ref, start=start, checksums=checksums))
         return await self._joined(ref, None, again=True) if checksums and entry.partial else entry
 
-    def expect(self, ref: ObjectRef, call: Call, *, start: int | None, checksums: bool) -> Waiter | None:
+    def expect(
+        self, ref: ObjectRef, call: Call, *, start: int | None, checksums: bool, known: bool = False
+    ) -> Waiter | None:
         """Have ``call`` called when the question is answered, and the bytes that came with it are here.
 
-        It begins now, unless it is under way. None: others may not share it, or there is nothing to ask.
+        It begins now, unless it is under way. None: others may not share it, or there is nothing to ask. ``known``:
+        the entry has just been found to count.
         Whoever is called may find that he has to wait once more.
         """
         if not self._shares(ref):
@@ -102,8 +105,7 @@ class Lookups:
         place = (ref, self._ports.catalog.token(ref), False)
         asking = self._asking.get(place)
         if asking is None:
-            entry = self._find(ref)
-            if entry is not None and self._counts(ref, entry):
+            if known or ((entry := self._find(ref)) is not None and self._counts(ref, entry)):
                 return None
             self._start(place, self._beginning(ref, start=start, checksums=checksums))
         elif asking.done():

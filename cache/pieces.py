@@ -1,7 +1,7 @@
 """What a read hands to whoever sends it: pieces of a body, in order, each with where it came from.
 
 A :class:`FilePiece` leaves by ``sendfile`` from a chunk file that is already verified as far as the piece reaches; a
-:class:`MemoryPiece` carries bytes (a small chunk, a peer's verified unit, a direct stream). A piece is valid until the
+:class:`MemoryPiece` carries bytes (a small chunk, a peer's verified units, a direct stream). A piece is valid until the
 next one is asked for; whoever sends it keeps no reference after that.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cache.ports import ChunkReader
+from cache.ports import ChunkReader, Passage
 
 
 class Source(IntEnum):
@@ -48,10 +48,11 @@ class FilePiece:
 
 @dataclass(slots=True)
 class MemoryPiece:
-    """Bytes in memory."""
+    """Bytes in memory. ``passage``: they may also be moved from where they came, all of them or none."""
 
     data: bytes | memoryview
     source: Source
+    passage: Passage | None = None
 
     def __len__(self) -> int:
         """Bytes of the body."""

@@ -225,6 +225,34 @@ class PeerHost(Protocol):
         ...
 
 
+class Passage(Protocol):
+    """A way on for bytes that lie verified on the connection that they came by: to another socket, without a copy."""
+
+    def move(self, target: int, count: int) -> int:
+        """Move up to ``count`` bytes onto the socket ``target``; how many (0: it takes none now).
+
+        Raises OSError for the target, PeerUnreachable when the connection they lie on is closed.
+        """
+        ...
+
+
+class Relayed(Protocol):
+    """Views of verified bytes, each valid until the next one is asked for.
+
+    ``passage``: what the last view shows may also be moved on by this, from its beginning; whoever has moved some of
+    it moves all. None: it only lies in memory.
+    """
+
+    @property
+    def passage(self) -> Passage | None:
+        """Of the last view."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[memoryview]: ...
+
+    async def __anext__(self) -> memoryview: ...
+
+
 class Peers(Protocol):
     """The other workers: of this node (their fills are read along) and of other nodes (their bytes are relayed)."""
 
@@ -244,13 +272,10 @@ class Peers(Protocol):
         """
         ...
 
-    def relay(
-        self, owner: Owner, chunk: Chunk, span: ByteSpan
-    ) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
+    def relay(self, owner: Owner, chunk: Chunk, span: ByteSpan) -> AbstractAsyncContextManager[Relayed]:
         """Another node: exactly the span's bytes (relative to the chunk), each unit verified before it is yielded.
 
-        A yielded view is valid until the next one is asked for. Raises PeerUnreachable, PeerLied, PeerRefused,
-        PeerPassedOn (upstream failed the owner).
+        Raises PeerUnreachable, PeerLied, PeerRefused, PeerPassedOn (upstream failed the owner).
         """
         ...
 

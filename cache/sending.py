@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final
 
 from cache.faults import DiskFailed
+from cache.ports import Passage
 
 SLICE_BYTES: Final = 1024 * 1024
 
@@ -91,6 +92,16 @@ class FileSender:
         if not taken:
             raise DiskFailed(f"the file ends at {offset}, {count} bytes early")
         return taken
+
+    def pass_now(self, passage: Passage, count: int) -> int:
+        """Offer bytes of another connection's; how many the socket took (0: it is full).
+
+        Raises ConnectionError, PeerUnreachable.
+        """
+        try:
+            return passage.move(self._fd, count)
+        except OSError as error:
+            raise error if isinstance(error, ConnectionError) else ConnectionResetError(str(error)) from error
 
     def watch(self, writable: Callable[[], None]) -> None:
         """Call ``writable`` once, when the socket takes bytes again; never after ``close``."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from cache.faults import DiskFault, Fault, PeerFault, PeerPassedOn
 from cache.pieces import Cause, FilePiece, MemoryPiece, Piece, Source
 from cache.plan import Step, Way, is_glimpse, judge_way
 from cache.policy.crossings import Crossings
-from cache.ports import Catalog, ChunkReader, Clock, Origin, Peers, Store, Told
+from cache.ports import Catalog, ChunkReader, Clock, Origin, Peers, Relayed, Store, Told
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan, Entry, ObjectRef
 from cache.views import Owner
@@ -97,13 +97,13 @@ class Opened:
     source: Source
     reader: ChunkReader | None = None
     riding: Riding | None = None
-    units: AsyncIterator[memoryview] | None = None
-    stack: AsyncExitStack | None = None
+    units: Relayed | None = None
+    relay: AbstractAsyncContextManager[Relayed] | None = None
 
     async def aclose(self) -> None:
         """Let go of it; a fill that is under way goes on."""
-        if self.stack is not None:
-            await self.stack.aclose()
+        if self.relay is not None:
+            await self.relay.__aexit__(None, None, None)
 
 
 class Ways:
@@ -149,10 +149,10 @@ class Ways:
         return await self._relay(peers, owner, step)
 
     async def _relay(self, peers: Peers, owner: Owner, step: Step) -> Opened:
-        stack = AsyncExitStack()
-        units = await stack.enter_async_context(peers.relay(owner, step.chunk, step.span))
+        relay = peers.relay(owner, step.chunk, step.span)
+        units = await relay.__aenter__()
         self._ports.tally.add(Count.PEER_RELAYS)
-        return Opened(Source.PEER, units=units, stack=stack)
+        return Opened(Source.PEER, units=units, relay=relay)
 
     def _copy(self, peers: Peers, owner: Owner, step: Step) -> Riding | None:
         """A copy of the chunk, on its way here, if it has crossed often enough."""
@@ -223,8 +223,8 @@ class Ways:
                     async for piece in pieces:
                         yield piece
             elif opened.units is not None:
-                async for unit in self._timed(opened.units, Cause.PEER, waited):
-                    yield MemoryPiece(unit, Source.PEER)
+                async for units in self._timed(opened.units, Cause.PEER, waited):
+                    yield MemoryPiece(units, Source.PEER, opened.units.passage)
         finally:
             await opened.aclose()
 

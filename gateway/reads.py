@@ -20,7 +20,7 @@ from cache.crowds import Arrival, Call, Waiter
 from cache.faults import UpstreamRefused, VersionChanged
 from cache.pieces import Piece
 from cache.plan import Step
-from cache.versions import ByteSpan, Entry, ObjectRef
+from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.ways import Waited
 from gateway.admission import Admitted
 from gateway.s3.answers import Answer
@@ -40,13 +40,14 @@ Forward = Callable[[Admitted], Awaitable[Answer]]
 class Judged:
     """What the rules make of a read while its key holds what ``entry`` says.
 
-    ``answer`` is without the body, which is the bytes of ``plan`` (empty: there is none). ``stages``: whether it asks
-    for the whole object to be brought.
+    ``answer`` is without the body, which is the bytes of ``span`` by ``plan`` (empty: there is none). ``stages``:
+    whether it asks for the whole object to be brought.
     """
 
     ref: ObjectRef
     entry: Entry
     answer: Answer
+    span: ByteSpan | None
     plan: tuple[Step, ...]
     stages: bool
 
@@ -67,11 +68,14 @@ class Reads:
         self._forward = forward
         self._lines: dict[tuple[bytes, bool], tuple[tuple[tuple[str, str], ...], str]] = {}
 
-    def expect(self, admitted: Admitted, call: Call) -> Waiter | None:
-        """After :meth:`at_once`: have ``call`` called with what others wait for too; None: wait for :meth:`answer`."""
+    def expect(self, admitted: Admitted, call: Call, *, known: bool) -> Waiter | None:
+        """After :meth:`at_once`: have ``call`` called with what others wait for too; None: wait for :meth:`answer`.
+
+        ``known``: it was judged, only its bytes are missing.
+        """
         request = admitted.request
         start, checksums = _beginning(request), wants_checksum(request, None)
-        return self._cache.expect(request.ref, call, start=start, checksums=checksums)
+        return self._cache.expect(request.ref, call, start=start, checksums=checksums, known=known)
 
     def arrived(self, admitted: Admitted, arrival: Arrival) -> Arrived | None:
         """What :meth:`expect` was called for: the answer to a GET and its body, if that begins to be here by now.
@@ -88,8 +92,8 @@ class Reads:
                 answer.source = piece.source
                 start = span.start + len(piece)
                 return Arrived(answer, (piece,), ByteSpan(start, span.stop) if start < span.stop else None)
-        found = self.at_once(admitted)
-        return None if found is None else Arrived(found[0].answer, found[1])
+        judged, pieces = self.at_once(admitted) or (None, None)
+        return None if judged is None or pieces is None else Arrived(judged.answer, pieces)
 
     def rest(
         self, arrival: Arrival, span: ByteSpan, first: Piece | None, waited: Waited
@@ -103,8 +107,8 @@ class Reads:
         piece = self._cache.arrived(arrival, span)
         return None if piece is None else (piece,)
 
-    def at_once(self, admitted: Admitted) -> tuple[Judged, Sequence[Piece]] | None:
-        """What is judged, and its body, if everything that takes is known and in memory on this node.
+    def at_once(self, admitted: Admitted) -> tuple[Judged, Sequence[Piece] | None] | None:
+        """What is judged, if all that takes is known; and its body, if that is in memory on this node (else None).
 
         Never waits. The pieces may be sent at once, and only then. Raises S3Error.
         """
@@ -116,9 +120,8 @@ class Reads:
         plan = self._cache.plan(entry.version, span) if span is not None and request.method == "GET" else ()
         if plan is None:
             return None
-        judged = Judged(request.ref, entry, answer, plan, stages=span is not None and _stages(request))
-        pieces = self._pieces(judged)
-        return None if pieces is None else (judged, pieces)
+        judged = Judged(request.ref, entry, answer, span, plan, stages=span is not None and _stages(request))
+        return judged, self._pieces(judged)
 
     def again(self, judged: Judged) -> Sequence[Piece] | None:
         """The body that :meth:`at_once` would find for what was judged before; None: it has to be judged again."""
@@ -163,13 +166,13 @@ class Reads:
             kept = self._lines[key] = entry.headers, prepare_headers(entry, checksum=checksum)
         return kept[1]
 
-    async def answer(self, admitted: Admitted, waited: Waited) -> Answer:
-        """The answer, its first byte at hand. Raises S3Error and faults."""
+    async def answer(self, admitted: Admitted, waited: Waited, judged: Judged | None = None) -> Answer:
+        """The answer, its first byte at hand. ``judged``: a moment ago. Raises S3Error and faults."""
         for _ in range(LOOKUPS_MAX):
             try:
-                return await self._read(admitted, waited)
+                return await self._read(admitted, waited, judged)
             except VersionChanged:
-                continue
+                judged = None
             except UpstreamRefused as refused:
                 if self._cache.known(admitted.request.ref) is not None:
                     self._cache.forget([admitted.request.ref])
@@ -178,7 +181,9 @@ class Reads:
                 return await self._forward(admitted)
         raise VersionChanged(f"changed {LOOKUPS_MAX} times while it was looked up")
 
-    async def _read(self, admitted: Admitted, waited: Waited) -> Answer:
+    async def _read(self, admitted: Admitted, waited: Waited, judged: Judged | None) -> Answer:
+        if judged is not None and judged.span is not None:
+            return await self._begun(judged.answer, judged.entry.version, judged.span, waited)
         request = admitted.request
         start, checksums = _beginning(request), wants_checksum(request, None)
         entry = await self._cache.entry(request.ref, start=start, checksums=checksums, waited=waited)
@@ -186,12 +191,17 @@ class Reads:
             return await self._forward(admitted)
         answer, span = self.judge(request, entry)
         if span is not None and request.method == "GET":
-            pieces = self._cache.read(entry.version, span, waited)
-            first = await anext(pieces)
-            answer.source = first.source
-            answer.body = _body(first, pieces)
-        elif span is not None and _stages(request):
+            return await self._begun(answer, entry.version, span, waited)
+        if span is not None and _stages(request):
             self._cache.stage(entry.version)
+        return answer
+
+    async def _begun(self, answer: Answer, version: ObjectVersion, span: ByteSpan, waited: Waited) -> Answer:
+        """The answer, with the bytes of the span as its body, once these begin."""
+        pieces = self._cache.read(version, span, waited)
+        first = await anext(pieces)
+        answer.source = first.source
+        answer.body = _body(first, pieces)
         return answer
 
 

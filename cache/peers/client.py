@@ -9,7 +9,7 @@ errors by the cache.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ from cache.peers.leasing import Held, Herald, LeaseKeeper, Ledger
 from cache.peers.pool import Patience, Pool
 from cache.peers.reaching import reach
 from cache.peers.relay import Relay, ended_by, next_answer
-from cache.ports import ChunkReader, Clock, Members
+from cache.ports import ChunkReader, Clock, Members, Relayed
 from cache.tally import Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Owner
@@ -104,9 +104,7 @@ class PeersClient:
         breaker.succeeded()
         return reader
 
-    def relay(
-        self, owner: Owner, chunk: Chunk, span: ByteSpan
-    ) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
+    def relay(self, owner: Owner, chunk: Chunk, span: ByteSpan) -> AbstractAsyncContextManager[Relayed]:
         """As ``Peers.relay``. Raises PeerUnreachable here when the owner's breaker is open."""
         breaker = self._breaker(owner)
         return Relay(self._pool, owner, (chunk, span), self._tally, lambda fault: self._report(breaker, fault))

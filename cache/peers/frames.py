@@ -6,10 +6,11 @@ its own key and counts its own frames, so a frame cannot be repeated, reordered,
 :class:`Units` frame is followed by ``length`` raw bytes: a run of units, each covered by its hash in the frame.
 
 The reader owns its memory: the shell asks ``buffer()`` where the next bytes go, reports them with ``received()`` and
-pulls messages with ``next()``, the units of a run with ``next_units()``; their bytes land in the window, which holds
-one or more of them, without a copy. However bytes are cut, the same messages and units come out; whatever the bytes,
-the only error is :class:`BadFrame`, after which the connection must close. A length beyond the limit is refused before
-memory is taken for it.
+pulls messages with ``next()``, the units of a run with ``next_unit()``; their bytes land in the window without a copy.
+Units need not be received: the shell may look ahead (``ahead()``) at as many as the window holds and report those that
+go another way (``passed()``). However bytes are cut, the same messages and units come out; whatever the bytes, the only
+error is :class:`BadFrame`, after which the connection must close. A length beyond the limit is refused before memory is
+taken for it.
 """
 
 from __future__ import annotations
@@ -241,7 +242,6 @@ class FrameReader:
         "_owed",
         "_sequence",
         "_stage",
-        "_used",
         "window",
     )
 
@@ -251,8 +251,7 @@ class FrameReader:
         self._stage = memoryview(bytearray(_STAGE_BYTES))
         self._begin = self._end = 0  # the stage's unread bytes
         self._owed = 0  # bytes of the run that have not been handed out
-        self._have = 0  # of them in the window, from ``_used`` on
-        self._used = 0
+        self._have = 0  # of them in the window
         self.window: memoryview | None = None  # whole units long; None: one unit's is made when it is needed
         self.expect(kinds)
 
@@ -268,8 +267,8 @@ class FrameReader:
     def buffer(self) -> memoryview:
         """Where the next bytes go; never empty."""
         if self._owed and self.window is not None:
-            self._arrange(self.window)
-            return self.window[self._have : min(len(self.window), self._owed)]
+            self._take_staged(self.window)
+            return self.window[self._have : min(UNIT_BYTES, self._owed)]
         if self._begin == self._end:
             self._begin = self._end = 0
         if self._end == len(self._stage):
@@ -286,32 +285,44 @@ class FrameReader:
     def next(self) -> Message | None:
         """The next whole message, or None when more bytes are needed. Raises BadFrame.
 
-        After :class:`Units` come its units, by ``next_units``; until they have, there is no next message.
+        After :class:`Units` come its units, by ``next_unit``; until they have, there is no next message.
         """
         message = None if self._owed else self._parse()
         if isinstance(message, Units):
             self._begin_run(message)
         return message
 
-    def next_units(self) -> memoryview | None:
-        """The run's next whole units that are here, or None when more bytes are needed, or the run is over.
+    def next_unit(self) -> memoryview | None:
+        """The run's next unit if all of it is here, or None: more bytes are needed, or the run is over.
 
-        They are valid until ``next_units`` or ``buffer`` is called again.
+        It is valid until ``next_unit`` or ``buffer`` is called again.
         """
         if not self._owed or self.window is None:
             return None
-        self._arrange(self.window)
-        whole = self._have if self._have == self._owed else self._have // UNIT_BYTES * UNIT_BYTES
-        if not whole:
+        self._take_staged(self.window)
+        length = min(UNIT_BYTES, self._owed)
+        if self._have < length:
             return None
-        self._owed -= whole
-        self._have -= whole
-        self._used = whole
-        return self.window[:whole]
+        self._owed -= length
+        self._have = 0
+        return self.window[:length]
 
     def full(self) -> bool:
         """Whether nothing is gained by receiving more before pulling."""
-        return not self._owed or self.window is None or self._have == min(len(self.window), self._owed)
+        return not self._owed or self.window is None or self._have == min(UNIT_BYTES, self._owed)
+
+    def ahead(self) -> memoryview | None:
+        """Where the run's next bytes may be looked at while they stay where they are.
+
+        None: some have been received, or what is left is too little to be worth it.
+        """
+        if self._owed <= UNIT_BYTES or self.window is None or self._have or self._begin < self._end:
+            return None
+        return self.window[: self._owed]
+
+    def passed(self, count: int) -> None:
+        """So many bytes of the run, whole units or its end, have been seen ahead and will never be received."""
+        self._owed -= count
 
     def idle(self) -> bool:
         """Whether nothing is half read."""
@@ -352,14 +363,11 @@ class FrameReader:
             raise BadFrame(f"{len(run.hashes)} units of {run.length} bytes")
         if self.window is None:
             self.window = make_window(1)
-        self._owed, self._have, self._used = run.length, 0, 0
+        self._owed, self._have = run.length, 0
 
-    def _arrange(self, window: memoryview) -> None:
-        """To the front with what came behind the units handed out, or behind the frame."""
-        if self._used:
-            window[: self._have] = window[self._used : self._used + self._have]
-            self._used = 0
-        count = min(self._end - self._begin, min(len(window), self._owed) - self._have)
+    def _take_staged(self, window: memoryview) -> None:
+        """To the window with what came behind the frame."""
+        count = min(self._end - self._begin, min(UNIT_BYTES, self._owed) - self._have)
         if count:
             window[self._have : self._have + count] = self._stage[self._begin : self._begin + count]
             self._begin += count

@@ -3,8 +3,8 @@
 Reading goes straight into the frame reader's memory. Nothing is read while delivered units are in use, and next to
 nothing while nobody waits: bytes that come unasked are held (at most one read of them) and reading pauses until
 ``next`` is called. So a slow consumer costs one window and fills the kernel's memory, not ours. From a run of units on
-the transport reads only what has to be waited for: what the socket holds is received by who asks for it, without a
-turn of the loop.
+the transport reads only what has to be waited for: what the socket holds is received, or looked at and passed on, by
+who asks for it, without a turn of the loop.
 
 Writing is immediate when the socket takes it; whoever writes much waits in ``drained``. A link that failed, or was cut
 off inside a frame, is aborted and never used again. Every wait has a limit. The shell above (pool, server) owns links:
@@ -22,10 +22,11 @@ from typing import TypeVar, cast
 import msgspec
 from typing_extensions import override
 
+from cache.chunks import UNIT_BYTES
 from cache.faults import PeerFault, PeerUnreachable
 from cache.peers.frames import FrameReader, FrameWriter, Message, Units
+from cache.peers.passage import PipePassage, Window
 from cache.sending import FileSender
-from cache.versions import ByteSpan
 
 Lost = Callable[["Link"], None]
 _T = TypeVar("_T")
@@ -53,27 +54,19 @@ class Link(asyncio.BufferedProtocol):
         self._stall_s = stall_s
         self._transport: asyncio.Transport | None = None
         self._sender: FileSender | None = None
+        self.window: Window | None = None  # lent: ``frames`` works with its memory
         self._socket: socket.socket | None = None  # a duplicate, to receive from while the transport does not read
         self._waiter: asyncio.Future[Message | memoryview] | None = None
         self._pull: Callable[[], object] = self._pull_message
         self._drain: asyncio.Future[None] | None = None
         self._reading = True
-        self._writing = True
-
-    @property
-    def made(self) -> bool:
-        """Whether there ever was a connection; then ``lost`` is called when it ends."""
-        return self._transport is not None
+        self.writable = True  # whether all that was written has gone to the kernel
+        self.made = False  # whether there ever was a connection; then ``lost`` is called when it ends
 
     @property
     def alive(self) -> bool:
         """Whether it may be used: connected, and nothing half read."""
         return self._transport is not None and not self._transport.is_closing() and self.frames.idle()
-
-    @property
-    def writable(self) -> bool:
-        """Whether all that was written has gone to the kernel."""
-        return self._writing
 
     def send(self, message: Message) -> None:
         """Write a message. On a lost connection it does nothing: the next wait tells."""
@@ -84,7 +77,7 @@ class Link(asyncio.BufferedProtocol):
         """Wait until all that was written has gone to the kernel. Raises PeerUnreachable."""
         if self._transport is None or self._transport.is_closing():
             raise PeerUnreachable("the connection is closed")
-        if self._writing:
+        if self.writable:
             return
         self._drain = self._loop.create_future()
         try:
@@ -96,8 +89,8 @@ class Link(asyncio.BufferedProtocol):
         finally:
             self._drain = None
 
-    async def send_run(self, run: Units | None, fd: int, span: ByteSpan) -> None:
-        """Write the frame of a run (if it is not out yet), and bytes of it from a file.
+    async def send_run(self, run: Units | None, fd: int, start: int, stop: int) -> None:
+        """Write the frame of a run (if it is not out yet), and bytes [start, stop) of a file, which belong to it.
 
         Raises PeerUnreachable, DiskFailed: the link is dead.
         """
@@ -107,7 +100,7 @@ class Link(asyncio.BufferedProtocol):
             self._sender = FileSender(transport, stall_s=self._stall_s)
         try:
             head = b"" if run is None else self.writer.frame(run)
-            await self._sender.send(fd, span.start, span.length, head=head)
+            await self._sender.send(fd, start, stop - start, head=head)
         except OSError as error:
             self.abort()
             raise PeerUnreachable(str(error)) from error
@@ -119,9 +112,37 @@ class Link(asyncio.BufferedProtocol):
         """The next message. Raises PeerUnreachable (closed, or silent that long), BadFrame."""
         return await self._pulled(self._pull_message, timeout_s)
 
-    async def units(self, timeout_s: float) -> memoryview:
-        """The next units of a run, one at least, valid until the next call of anything. Raises as ``next``."""
-        return await self._pulled(self._pull_units, timeout_s)
+    async def unit(self, timeout_s: float) -> memoryview:
+        """The next unit of a run, valid until the next call of anything. Raises as ``next``."""
+        return await self._pulled(self._pull_unit, timeout_s)
+
+    def ahead(self) -> memoryview | None:
+        """What the socket holds of the run's next units, whole ones and the run's end; they stay there for ``pass_on``.
+
+        None: not a whole one, or there is no passage for them. Raises PeerUnreachable.
+        """
+        window = self.window
+        room = None if window is None or window.passage is None or self._reading else self.frames.ahead()
+        if room is None:
+            return None
+        try:
+            seen = (self._socket or self._duplicate()).recv_into(room, 0, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.abort()
+            raise PeerUnreachable(str(error)) from error
+        if seen < len(room):
+            seen -= seen % UNIT_BYTES
+        return room[:seen] if seen else None
+
+    def pass_on(self, view: memoryview) -> PipePassage | None:
+        """The passage, to move on what ``ahead`` has shown or its beginning; until then nothing else is read."""
+        passage = None if self.window is None else self.window.passage
+        if passage is not None:
+            self.frames.passed(len(view))
+            passage.begin(self._socket or self._duplicate(), view)
+        return passage
 
     async def _pulled(self, pull: Callable[[], _T | None], timeout_s: float) -> _T:
         item = pull()
@@ -144,13 +165,9 @@ class Link(asyncio.BufferedProtocol):
     def _receive_now(self, pull: Callable[[], _T | None]) -> _T | None:
         """What the socket holds of it, up to a window; None: that is not enough. Raises as ``next``."""
         try:
-            if self._socket is None:
-                transport = cast("asyncio.Transport", self._transport)
-                self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-                self._socket.settimeout(0)
-            item = None
+            held, item = self._duplicate(), None
             while item is None:
-                count = self._socket.recv_into(self.frames.buffer())
+                count = held.recv_into(self.frames.buffer())
                 if not count:
                     raise ConnectionResetError("hung up")
                 self.frames.received(count)
@@ -162,6 +179,14 @@ class Link(asyncio.BufferedProtocol):
             self.abort()
             raise PeerUnreachable(str(error)) from error
         return item
+
+    def _duplicate(self) -> socket.socket:
+        """The socket, to receive from past the transport. Raises OSError."""
+        if self._socket is None:
+            transport = cast("asyncio.Transport", self._transport)
+            self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            self._socket.settimeout(0)
+        return self._socket
 
     def abort(self) -> None:
         """Cut the connection, at once."""
@@ -183,11 +208,11 @@ class Link(asyncio.BufferedProtocol):
             self._read(on=False)
         return message
 
-    def _pull_units(self) -> memoryview | None:
-        units = self.frames.next_units()
-        if units is not None:
-            self._read(on=False)  # until they have been used
-        return units
+    def _pull_unit(self) -> memoryview | None:
+        unit = self.frames.next_unit()
+        if unit is not None:
+            self._read(on=False)  # until it has been used
+        return unit
 
     def _read(self, *, on: bool) -> None:
         if on == self._reading or self._transport is None or self._transport.is_closing():
@@ -211,6 +236,7 @@ class Link(asyncio.BufferedProtocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self.made = True
         self._transport.set_write_buffer_limits(0)  # so that pause_writing says whether anything is left
         if self._made is not None:
             self._made(self)
@@ -246,10 +272,10 @@ class Link(asyncio.BufferedProtocol):
 
     @override
     def pause_writing(self) -> None:
-        self._writing = False
+        self.writable = False
 
     @override
     def resume_writing(self) -> None:
-        self._writing = True
+        self.writable = True
         if self._drain is not None and not self._drain.done():
             self._drain.set_result(None)

@@ -2,7 +2,8 @@
 
 One pool serves one worker. A link is lent to one exchange at a time and comes back only when its exchange ended in
 order; anything else aborts it. At most ``LINKS_MAX`` are open to a target, of which ``IDLE_MAX`` may wait unused.
-The first ``WINDOWS_MAX`` relays at a time receive into windows of ``WINDOW_UNITS``, all further ones unit by unit.
+The first ``WINDOWS_MAX`` relays at a time look ahead through windows of ``WINDOW_UNITS``, and pass on what they see
+there without copying it; all further ones receive unit by unit.
 A reused link may have been closed by the other end a moment ago: when it fails before the first answer, the question
 (all are repeatable) is asked once more on a fresh one.
 
@@ -19,7 +20,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from cache.chunks import UNIT_BYTES
 from cache.faults import PeerFault, PeerRefused, PeerUnreachable
 from cache.peers import handshake
 from cache.peers.frames import (
@@ -34,6 +34,7 @@ from cache.peers.frames import (
     make_window,
 )
 from cache.peers.link import Link, Silent
+from cache.peers.passage import PipePassage, Window
 from cache.ports import Members
 from cache.views import Owner
 
@@ -66,7 +67,7 @@ class Pool:
         self._idle: dict[Owner, list[Link]] = {}
         self._links: dict[Owner, set[Link]] = {}  # all, those being connected too
         self._windows = 0  # in use or spare
-        self._spare: list[memoryview] = []
+        self._spare: list[Window] = []
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
         self.patience = patience
@@ -94,9 +95,9 @@ class Pool:
         """Hand back a link whose exchange has ended in order."""
         idle = self._idle.setdefault(owner, [])
         if link.alive and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
-            if (window := _lent_to(link)) is not None:
-                self._spare.append(window)
-            link.frames.window = None
+            if link.window is not None:
+                self._spare.append(link.window)
+            _lend(link, None)
             link.await_nothing()
             idle.append(link)
         else:
@@ -109,13 +110,15 @@ class Pool:
                 yield f"{len(idle)} links to {owner} wait unused"
             if strays := set(idle) - self._links.get(owner, set()):
                 yield f"{len(strays)} links to {owner} wait unused, and are gone"
-        lent = sum(_lent_to(link) is not None for links in self._links.values() for link in links)
+        lent = sum(link.window is not None for links in self._links.values() for link in links)
         if lent + len(self._spare) != self._windows or self._windows > WINDOWS_MAX:
             yield f"{lent} windows are lent and {len(self._spare)} spare, of {self._windows}"
 
     async def close(self) -> None:
         """Abort every link, and wait until each is gone."""
         self._closed = True
+        while self._spare:
+            self._retire(self._spare.pop())
         for link in [link for links in self._links.values() for link in links]:
             link.abort()
         with contextlib.suppress(TimeoutError):
@@ -126,7 +129,7 @@ class Pool:
 
     async def _first_answer(self, link: Link, request: Request) -> Message:
         if isinstance(request, AskChunk) and not request.same_node:
-            link.frames.window = self._window()
+            _lend(link, self._window())
         link.send(request)
         try:
             return await link.next(self.patience.silence_s)
@@ -134,13 +137,21 @@ class Pool:
             link.abort()
             raise
 
-    def _window(self) -> memoryview | None:
+    def _window(self) -> Window | None:
         if self._spare:
             return self._spare.pop()
         if self._windows >= WINDOWS_MAX:
             return None
         self._windows += 1
-        return make_window(WINDOW_UNITS)
+        passage = None
+        with contextlib.suppress(OSError):
+            passage = PipePassage()
+        return Window(make_window(WINDOW_UNITS), passage)
+
+    def _retire(self, window: Window) -> None:
+        self._windows -= 1
+        if window.passage is not None:
+            window.passage.close()
 
     def _take_idle(self, owner: Owner) -> Link | None:
         idle = self._idle.get(owner, [])
@@ -190,19 +201,18 @@ class Pool:
 
     def _drop(self, owner: Owner, link: Link) -> None:
         self._links[owner].discard(link)
-        if _lent_to(link) is not None:
-            self._windows -= 1  # not spare: somebody may still be sending from it
-            link.frames.window = None
+        if link.window is not None:
+            self._retire(link.window)  # not spare: somebody may still be sending from it
+            _lend(link, None)
         if link in (idle := self._idle.get(owner, [])):
             idle.remove(link)
         if not any(self._links.values()) and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
 
 
-def _lent_to(link: Link) -> memoryview | None:
-    """The window that the link has of its pool."""
-    window = link.frames.window
-    return window if window is not None and len(window) > UNIT_BYTES else None
+def _lend(link: Link, window: Window | None) -> None:
+    link.window = window
+    link.frames.window = None if window is None else window.memory
 
 
 def _blamed(error: BaseException, owner: Owner) -> BaseException:

@@ -1,10 +1,11 @@
 """Relaying: a chunk's bytes from its owner on another node, each unit verified before it is passed on.
 
 The owner sends runs of units, in order, with a hash for each. A run is checked for being the one expected and for its
-length, every unit for its hash; those that have come are then yielded together, cut to the span. The view is valid
-until the next one is asked for, and nothing more is read meanwhile: a relay holds one window. It ends with the span's
-last unit; a connection that closes before is a fault. What has come is taken without waiting, so the loop is let turn
-in between.
+length, every unit for its hash; those that have come are then yielded together, cut to the span. They are looked at
+where they lie, on the connection, so that whoever is to have them can have them from there (``passage``); only one that
+has to be waited for is received. The view is valid until the next one is asked for, and nothing more is read meanwhile:
+a relay holds one window. It ends with the span's last unit; a connection that closes before is a fault. What has come
+is taken without waiting, so the loop is let turn in between.
 
 A relay that is complete gives its link back when it is left; one left early, failed or cancelled aborts it.
 ``PeersClient.relay`` makes these; what to do after a fault is the cache's business.
@@ -13,6 +14,7 @@ A relay that is complete gives its link back when it is left; one left early, fa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -20,10 +22,11 @@ from typing import Self
 from xxhash import xxh3_64_intdigest
 
 from cache.chunks import UNIT_BYTES, Chunk
-from cache.faults import PeerFault, PeerLied
+from cache.faults import PeerFault, PeerLied, PeerUnreachable
 from cache.peers.blame import fault_of
 from cache.peers.frames import AskChunk, Failed, Message, Units, Waiting
 from cache.peers.link import Link
+from cache.peers.passage import PipePassage
 from cache.peers.pool import Pool
 from cache.tally import Count, Tally
 from cache.versions import ByteSpan
@@ -86,12 +89,13 @@ class Relay:
         self._chunk, self._span = asked
         self._tally = tally
         self._report = report
-        self._unit = self._span.start // UNIT_BYTES
+        self._unit, self._end = self._span.start // UNIT_BYTES, -(-self._span.stop // UNIT_BYTES)
         self._run = self._unit  # where the run that is arriving began, and the hashes of its units
         self._hashes: tuple[int, ...] = ()
         self._lie: PeerLied | None = None
         self._link: Link | None = None
         self._first: Message | None = None
+        self.passage: PipePassage | None = None
 
     async def __aenter__(self) -> Self:
         """Ask the owner; it has answered when this returns. Raises any PeerFault."""
@@ -112,7 +116,9 @@ class Relay:
             return
         if self._unit > self._span.start // UNIT_BYTES:
             self._report(self._lie)
-        if self._complete:
+        if self._unit >= self._end:
+            with contextlib.suppress(PeerUnreachable):
+                self._moved_on(link)
             self._pool.give(self._owner, link)
         else:
             link.abort()
@@ -122,17 +128,19 @@ class Relay:
 
     async def __anext__(self) -> memoryview:
         link = self._link
-        if link is None or self._complete:
+        if link is None:
             raise StopAsyncIteration
         try:
+            if self.passage is not None:
+                self._moved_on(link)
+            if self._unit >= self._end:
+                raise StopAsyncIteration
             if self._unit == self._run + len(self._hashes):
                 await self._begin_run(link)
             else:
                 await asyncio.sleep(0)
             try:
-                if self._lie is not None:
-                    raise self._lie
-                return self._verified(await link.units(self._pool.patience.silence_s))
+                return await self._next(link)
             except PeerFault:
                 link.abort()
                 raise
@@ -141,32 +149,57 @@ class Relay:
             self._report(fault)
             raise
 
-    @property
-    def _complete(self) -> bool:
-        return self._unit * UNIT_BYTES >= self._span.stop
-
     async def _begin_run(self, link: Link) -> None:
         first, self._first = self._first, None
         answer = await next_answer(self._pool, link, first)
         if not isinstance(answer, Units):
             raise ended_by(answer, self._pool, self._owner, link)
         start, stop = self._unit * UNIT_BYTES, (self._unit + len(answer.hashes)) * UNIT_BYTES
-        last = -(-self._span.stop // UNIT_BYTES) * UNIT_BYTES
-        if answer.index != self._unit or stop > last or answer.length != min(stop, self._chunk.length) - start:
+        if (
+            answer.index != self._unit
+            or stop > self._end * UNIT_BYTES
+            or answer.length != min(stop, self._chunk.length) - start
+        ):
             link.abort()
             raise PeerLied(f"units {answer.index} of {answer.length} bytes, where {self._unit} was due")
         self._run, self._hashes = self._unit, answer.hashes
 
-    def _verified(self, payload: memoryview) -> memoryview:
-        """The units' part of the span. Raises PeerLied when one does not match its hash."""
-        start = self._unit * UNIT_BYTES
-        for at in range(0, len(payload), UNIT_BYTES):
-            if xxh3_64_intdigest(payload[at : at + UNIT_BYTES]) != self._hashes[self._unit - self._run]:
+    async def _next(self, link: Link) -> memoryview:
+        """The span's part of the next verified units: of those that have come, or of the one to wait for."""
+        if self._lie is not None:
+            raise self._lie
+        start, span = self._unit * UNIT_BYTES, self._span
+        units = link.ahead()
+        if units is None:
+            units = self._verified(await link.unit(self._pool.patience.silence_s))
+        else:
+            units = self._verified(units)
+            self.passage = link.pass_on(units)
+        skipped = span.start - start if start < span.start else 0
+        if skipped and self.passage is not None:
+            self.passage.drop(skipped)
+        return units[skipped : span.stop - start]
+
+    def _moved_on(self, link: Link) -> None:
+        """What was yielded last is done with. Raises PeerUnreachable: it was half moved, the link is cut."""
+        passage, self.passage = self.passage, None
+        if passage is None or not passage.left:
+            return
+        try:
+            passage.drop()
+        except PeerUnreachable:
+            link.abort()
+            raise
+
+    def _verified(self, units: memoryview) -> memoryview:
+        """As many of the units as match their hashes. Raises PeerLied when that is none."""
+        for at in range(0, len(units), UNIT_BYTES):
+            if xxh3_64_intdigest(units[at : at + UNIT_BYTES]) != self._hashes[self._unit - self._run]:
                 self._lie = PeerLied(f"unit {self._unit} does not match its hash")
                 if not at:
                     raise self._lie
-                payload = payload[:at]  # good so far; the next one who asks hears it
+                units = units[:at]  # good so far; the next one who asks hears it
                 break
             self._unit += 1
-        self._tally.add(Count.PEER_BYTES_IN, len(payload))
-        return payload[max(0, self._span.start - start) : min(start + len(payload), self._span.stop) - start]
+        self._tally.add(Count.PEER_BYTES_IN, len(units))
+        return units

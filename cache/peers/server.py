@@ -242,7 +242,7 @@ class PeerServer:
 
     async def _send_run(self, link: Link, reader: ChunkReader, ready: ByteSpan) -> None:
         """One run; a slow asker gets it in slices, each ready when it is sent. A fault cuts the link."""
-        hashes = tuple(reader.unit_hash(unit) for unit in ready.chunk_indexes(UNIT_BYTES))
+        hashes = tuple(map(reader.unit_hash, ready.chunk_indexes(UNIT_BYTES)))
         run: Units | None = Units(ready.start // UNIT_BYTES, ready.length, hashes)
         start = ready.start
         while start < ready.stop:
@@ -253,7 +253,7 @@ class PeerServer:
             except BaseException:
                 link.abort()
                 raise
-            await link.send_run(run, reader.fd, ByteSpan(start, stop))
+            await link.send_run(run, reader.fd, start, stop)
             self._tally.add(Count.PEER_BYTES_OUT, stop - start)
             run, start = None, stop
 

@@ -7,6 +7,7 @@ task. Where no such call can be, the whole read goes on in a task.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cache.crowds import Arrival
@@ -15,6 +16,7 @@ from cache.pieces import Piece
 from cache.sending import FileSender
 from gateway.admission import Admitted
 from gateway.http.alike import Alike, Found
+from gateway.reads import Judged
 from gateway.s3.errors import S3Error
 
 if TYPE_CHECKING:
@@ -27,27 +29,36 @@ Rest = Callable[[Piece | None], AsyncGenerator[Piece, None]]
 
 
 class Awaited:
-    """One such read, admitted and begun at monotonic time ``began``; ``keep``: its connection is kept."""
+    """One such read, admitted and begun at monotonic time ``began``; ``keep``: its connection is kept.
 
-    __slots__ = ("_admitted", "_began", "_connection", "_keep", "_meter", "_sender")
+    ``judged``: what is known of it already, if only bytes are missing.
+    """
+
+    __slots__ = ("_admitted", "_began", "_connection", "_judged", "_keep", "_meter", "_sender")
 
     def __init__(
-        self, connection: Connection, sender: FileSender, admitted: Admitted, began: float, *, keep: bool
+        self,
+        connection: Connection,
+        sender: FileSender,
+        admitted: Admitted,
+        began: float,
+        judged: Judged | None,
+        *,
+        keep: bool,
     ) -> None:
         self._connection = connection
         self._sender = sender
         self._admitted = admitted
         self._began = began
+        self._judged = judged
         self._keep = keep
         self._meter: ClientMeter  # looked up when the question is on its way
 
     def begin(self) -> None:
         """Wait with the others who ask for the same, else in a task."""
         connection, service = self._connection, self._connection.service
-        try:
-            connection.answering = service.reads.expect(self._admitted, self._called)
-        except Fault:
-            connection.answering = None
+        with suppress(Fault):
+            connection.answering = service.reads.expect(self._admitted, self._called, known=self._judged is not None)
         self._meter = service.client(self._admitted)
         if connection.answering is None:
             self._go_on()
@@ -55,6 +66,7 @@ class Awaited:
             connection.took_off(self._meter)
 
     def _called(self, arrival: Arrival | None) -> None:
+        self._judged = None  # that was before
         try:
             self._go_on_with(arrival)
         except Exception as error:  # noqa: BLE001 - of this connection alone; whoever calls has others to call
@@ -95,5 +107,5 @@ class Awaited:
 
     async def _replied(self) -> Reply:
         service, admitted = self._connection.service, self._admitted
-        answer = service.reads.answer(admitted, self._meter.waited)
+        answer = service.reads.answer(admitted, self._meter.waited, self._judged)
         return await service.replied(admitted, answer, self._began, keep=lambda: self._keep)

@@ -113,7 +113,7 @@ class Sending:
             self._meter.waited(Cause.CLIENT, self._monotonic() - self.blocked_at)
             self.blocked_at = 0.0
         pieces, turn = self._pieces, SLICE_BYTES
-        if self._head and pieces and isinstance(pieces[0], MemoryPiece):
+        if self._head and pieces and isinstance(pieces[0], MemoryPiece) and pieces[0].passage is None:
             pushed = self._push_both(pieces[0])
         else:
             pushed = self._push_head() if self._head else Pushed.DONE
@@ -156,7 +156,10 @@ class Sending:
             taken = self._sender.sendfile_now(reader.fd, at, stop - at)
         else:
             length = len(piece.data)
-            taken = self._sender.send_now(memoryview(piece.data)[done:] if done else piece.data)
+            if piece.passage is not None:
+                taken = self._sender.pass_now(piece.passage, length - done)
+            else:
+                taken = self._sender.send_now(memoryview(piece.data)[done:] if done else piece.data)
         self._took(piece, length, taken)
         return taken
 

@@ -148,10 +148,10 @@ class Connection(RequestHandler):
         if admitted is None or admitted.operation.route != "read":
             return False
         keep = "close" not in admitted.request.headers.get("connection", "").lower()
-        if found is None:
-            Awaited(self, sender, admitted, began, keep=keep).begin()
+        judged, pieces = found or (None, None)
+        if judged is None or pieces is None:
+            Awaited(self, sender, admitted, began, judged, keep=keep).begin()
             return True
-        judged, pieces = found
         reply = service.reply(admitted, judged.answer, began, keep=keep)
         if known is not None and not reply.close:
             service.keep(*known, judged, reply)

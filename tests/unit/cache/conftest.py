@@ -15,6 +15,7 @@ from cache.freshness import Freshness, FreshnessRule
 from cache.lookups import Lookups
 from cache.pieces import Cause, FilePiece, Piece
 from cache.policy.crossings import Crossings
+from cache.ports import Relayed
 from cache.tally import Tally
 from cache.versions import ByteSpan, Entry, ObjectRef, ObjectVersion
 from cache.views import Owner
@@ -32,6 +33,20 @@ class ManualClock:
 
     def monotonic(self) -> float:
         return self.now
+
+
+@dataclass
+class RelayedInMemory:
+    """Views of a relay that nothing but memory holds."""
+
+    units: AsyncIterator[memoryview]
+    passage: None = None
+
+    def __aiter__(self) -> AsyncIterator[memoryview]:
+        return self.units
+
+    async def __anext__(self) -> memoryview:
+        return await anext(self.units)
 
 
 @dataclass
@@ -63,7 +78,7 @@ class MemoryPeers:
         assert self.elsewhere is not None
         return self.elsewhere(chunk)
 
-    def relay(self, owner, chunk, span) -> AbstractAsyncContextManager[AsyncIterator[memoryview]]:
+    def relay(self, owner, chunk, span) -> AbstractAsyncContextManager[Relayed]:
         self.relayed.append((chunk.version.key, chunk.index, span))
         return self._relay(chunk, span)
 
@@ -71,7 +86,7 @@ class MemoryPeers:
     async def _relay(self, chunk, span):
         self.open_relays += 1
         try:
-            yield self._units(chunk, span)
+            yield RelayedInMemory(self._units(chunk, span))
         finally:
             self.open_relays -= 1
 

@@ -30,6 +30,7 @@ SHELLS = {  # modules that may touch a loop, a socket, a file or a clock (`*` in
     "cache/peers/client.py": "sockets",
     "cache/peers/leasing.py": "renews leases in time",
     "cache/peers/link.py": "a socket",
+    "cache/peers/passage.py": "a pipe between sockets",
     "cache/peers/pool.py": "sockets",
     "cache/peers/reaching.py": "asks peers",
     "cache/peers/relay.py": "passes a peer's bytes on as they arrive",

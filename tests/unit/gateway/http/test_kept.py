@@ -37,7 +37,7 @@ def reply(plan: tuple[Any, ...] = ()) -> Kept:
     assert read is not None
     entry = Entry(ObjectVersion("o", "b", "k", '"e"', 10), (), checked_at=0.0, token=0)
     answer = Answer(206, [], 10)
-    judged = Judged(ObjectRef("b", "k"), entry, answer, plan, stages=False)
+    judged = Judged(ObjectRef("b", "k"), entry, answer, entry.version.whole, plan, stages=False)
     meter = WorkerMeter("", 0).client("c", "", "", 0, 0.0)
     return Kept(judged, frame_of(answer, close=False, chunked=False), meter, "GetObject", request_of(*read, ()))
 
