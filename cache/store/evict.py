@@ -6,14 +6,16 @@ the file open finishes undisturbed. A kill in between leaves a row without a fil
 takes out. Room is kept for chunks on their way: the larger of a twentieth of the quota and four chunks, but at most
 half; the same again on the filesystem, where others may need space, in which case the cache gives way to them.
 
-All work is blocking and in steps of bounded size; ``run`` has a thread do them. The policy is only touched by steps.
+All work is blocking and in steps of bounded size; ``run`` has one thread do them. The policy is only touched by steps.
+Most steps of an idle node find nothing new; they look at the free space, and at the index only to see that it is as it
+was.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -43,8 +45,16 @@ def disk_space(path: str) -> tuple[int, int]:
     return space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
 
 
+async def _pass_on(stop: asyncio.Event, ended: threading.Event) -> None:
+    await stop.wait()
+    ended.set()
+
+
 class Evictor:
-    """Keeps one cache directory within its quota and off the last bytes of its filesystem."""
+    """Keeps one cache directory within its quota and off the last bytes of its filesystem.
+
+    ``pause_s``: how long it rests when there was nothing to evict; may be set before ``run``.
+    """
 
     def __init__(
         self,
@@ -64,8 +74,11 @@ class Evictor:
         self._used_bytes_max = quota_bytes - room_bytes(quota_bytes, chunk_bytes)
         self._chunk_bytes = chunk_bytes
         self._space = space
+        self.pause_s = PAUSE_S
         self._sequences: dict[bytes, int] = {}
         self._learnt = 0
+        self._moment: int | None = None
+        self._used_bytes = 0
 
     def step(self) -> int:
         """Learn what came, evict at most ``EVICT_BATCH`` chunks if there are too many bytes; the bytes evicted.
@@ -77,16 +90,17 @@ class Evictor:
         return self._evict(surplus) if surplus > 0 else 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Step until ``stop`` is set; a failing disk is tried again at the next step."""
-        while not stop.is_set():
-            evicted = 0
-            try:
-                evicted = await asyncio.to_thread(self.step)
-            except DiskFailed:
-                self._tally.add(Count.DISK_ERRORS)
-            if not evicted:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), PAUSE_S)
+        """Step until ``stop`` is set; a failing disk is tried again at the next step.
+
+        Raises what a step raises but DiskFailed. When it is cancelled, the step under way is the last.
+        """
+        ended = threading.Event()
+        telling = asyncio.create_task(_pass_on(stop, ended))
+        try:
+            await asyncio.to_thread(self._step_until, ended)
+        finally:
+            ended.set()
+            telling.cancel()
 
     def check(self) -> Iterator[str]:
         """What is wrong with me and my policy."""
@@ -95,6 +109,17 @@ class Evictor:
         if held > self._policy.used_bytes:
             yield f"the index has {held} B of chunks that were learnt, the policy counts {self._policy.used_bytes} B"
 
+    def _step_until(self, ended: threading.Event) -> None:
+        """All steps, and the rests between them: a rest in the thread costs a third of one in the loop."""
+        while not ended.is_set():
+            evicted = 0
+            try:
+                evicted = self.step()
+            except DiskFailed:
+                self._tally.add(Count.DISK_ERRORS)
+            if not evicted:
+                ended.wait(self.pause_s)
+
     def _all(self) -> Iterator[Arrival]:
         after = 0
         while batch := self._index.arrivals(after, LEARN_BATCH):
@@ -102,11 +127,17 @@ class Evictor:
             after = batch[-1].sequence
 
     def _learn(self) -> None:
+        """Hear of what came, and how much there is now; where nothing was changed since the last time, both stand."""
+        moment = self._index.moment()  # asked first: what comes while the rows are read is read again the next time
+        if moment == self._moment:
+            return
         while batch := self._index.arrivals(self._learnt, LEARN_BATCH):
             for arrival in batch:
                 self._policy.added(arrival.chunk_id, arrival.disk_bytes)
                 self._sequences[arrival.chunk_id] = arrival.sequence
             self._learnt = batch[-1].sequence
+        self._used_bytes = self._index.used()
+        self._moment = moment
 
     def _surplus(self) -> int:
         """By how many bytes the cache is too large, for its quota or for its filesystem."""
@@ -115,7 +146,7 @@ class Evictor:
         except OSError as error:
             raise DiskFailed(f"no answer about free space: {error}") from error
         reserve = min(room_bytes(total, self._chunk_bytes), max(RESERVE_BYTES_MAX, ROOM_CHUNKS * self._chunk_bytes))
-        return max(self._index.used() - self._used_bytes_max, reserve - free)
+        return max(self._used_bytes - self._used_bytes_max, reserve - free)
 
     def _evict(self, surplus: int) -> int:
         victims: list[tuple[bytes, int | None]] = []

@@ -64,6 +64,12 @@ class ChunkIndex:
         self._meta = environment.meta
 
     @_as_disk_fault
+    def moment(self) -> int:
+        """The number of the last change, by whichever process, to these rows or to the catalog beside them."""
+        with self._env.begin() as txn:
+            return int(txn.id())
+
+    @_as_disk_fault
     def used(self) -> int:
         """Bytes on disk of all rows."""
         with self._env.begin(db=self._meta) as txn:

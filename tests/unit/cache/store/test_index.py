@@ -84,6 +84,27 @@ def test_a_writer_killed_in_its_transaction_holds_nobody_up(index: ChunkIndex, t
     assert not list(index.check())
 
 
+REMOVER = """
+import sys
+from pathlib import Path
+from cache.store.environment import open_environment
+from cache.store.index import ChunkIndex
+ChunkIndex(open_environment(Path(sys.argv[1]))).remove([(bytes.fromhex(sys.argv[2]), None)])
+"""
+
+
+def test_the_moment_is_another_one_after_a_change_and_only_then(index: ChunkIndex, tmp_path: Path) -> None:
+    before = index.moment()
+    index.insert([(name(1), 10, 0.0)])
+    mine = index.moment()
+    assert mine > before
+    assert (index.used(), index.missing([name(1)]), index.moment()) == (10, [], mine)
+    command = [sys.executable, "-c", REMOVER, str(tmp_path), name(1).hex()]
+    subprocess.run(command, check=True, timeout=60, cwd=Path(__file__).parents[4])
+    assert index.moment() > mine
+    assert index.used() == 0
+
+
 def test_contradictions_are_findings_and_garbage_is_a_fault(index: ChunkIndex, tmp_path: Path) -> None:
     index.insert([(name(1), 10, 0.0)])
     environment = open_environment(tmp_path)
