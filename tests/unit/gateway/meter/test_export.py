@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -178,6 +179,7 @@ def test_the_status_document(tmp_path: Path, node: NodeMeter, clock: Clock) -> N
     node.tally.add(Count.EVICTED_BYTES, 77)
     clock.now += 2.0
     document: dict[str, Any] = json.loads(json.dumps(node.status()))
+    assert msgspec.json.decode(msgspec.json.encode(node.status())) == document
     assert document["node"] == "n1"
     assert document["uptime_s"] == 2.0
     assert document["members"] == ["n1", "n2"]
