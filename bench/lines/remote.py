@@ -31,7 +31,7 @@ from bench.servers.forebay import Member, Place
 from bench.servers.shaped import serve_shaped
 
 LARGE_BYTES: Final = 8 * 1024 * 1024
-LARGE_OBJECTS: Final = 32
+LARGE_OBJECTS: Final = 64
 SMALL_BYTES: Final = 64 * 1024
 SMALL_OBJECTS: Final = 100
 DISK_BYTES: Final = 1024**3

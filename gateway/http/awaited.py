@@ -7,7 +7,6 @@ task. Where no such call can be, the whole read goes on in a task.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cache.crowds import Arrival
@@ -57,8 +56,10 @@ class Awaited:
     def begin(self) -> None:
         """Wait with the others who ask for the same, else in a task."""
         connection, service = self._connection, self._connection.service
-        with suppress(Fault):
+        try:
             connection.answering = service.reads.expect(self._admitted, self._called, known=self._judged is not None)
+        except Fault:
+            connection.answering = None
         self._meter = service.client(self._admitted)
         if connection.answering is None:
             self._go_on()
