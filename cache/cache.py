@@ -54,6 +54,7 @@ class Cache:
         self._readahead_chunks = readahead_chunks
         self._ahead = Budget("readahead_chunks", AHEAD_CHUNKS_MAX)
         self._said: dict[ObjectVersion, None] = {}  # versions that all nodes were told are outdated
+        self._leaving: set[asyncio.Task[None]] = set()
         self._staging = Staging(ways, chunk_bytes)
         self.stage = self._staging.begin
 
@@ -130,8 +131,8 @@ class Cache:
             raise
         finally:
             self._ahead.give(max(0, len(under_way) - 1))
-            for _, opening in under_way:
-                await _let_go(opening)
+            if under_way:
+                await asyncio.shield(self._let_go([opening for _, opening in under_way]))
 
     def _ask_ahead(
         self, steps: Iterator[Step], under_way: deque[tuple[Step, asyncio.Future[Opened]]], ahead: int
@@ -143,6 +144,13 @@ class Cache:
                 self._ahead.give(min(1, len(under_way)))
                 return
             under_way.append((step, self._ways.ask(step)))
+
+    def _let_go(self, openings: Sequence[asyncio.Future[Opened]]) -> asyncio.Task[None]:
+        """A task, since whoever reads may be cancelled once more while he waits for it."""
+        leaving = asyncio.create_task(_let_go(openings))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        return leaving
 
     async def _outdated(self, version: ObjectVersion) -> None:
         """Upstream holds another version, by a write past the cluster: whoever knows this one, on any node, asks anew.
@@ -173,6 +181,7 @@ class Cache:
     async def close(self) -> None:
         """End what goes on in the background."""
         await self._staging.close()
+        await asyncio.gather(*self._leaving)
 
     def check(self) -> Iterator[str]:
         """What is wrong, one line each; silent when nobody reads."""
@@ -182,9 +191,10 @@ class Cache:
         yield from self._staging.check()
 
 
-async def _let_go(opening: asyncio.Future[Opened]) -> None:
-    """Nobody will read this chunk here any more: end the wait for it, not the fill."""
-    opening.cancel()
-    (opened,) = await asyncio.gather(opening, return_exceptions=True)
-    if isinstance(opened, Opened):
-        await opened.aclose()
+async def _let_go(openings: Sequence[asyncio.Future[Opened]]) -> None:
+    """Nobody will read these chunks here any more: end the waits for them, not the fills."""
+    for opening in openings:
+        opening.cancel()
+    for opened in await asyncio.gather(*openings, return_exceptions=True):
+        if isinstance(opened, Opened):
+            await opened.aclose()

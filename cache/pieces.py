@@ -48,7 +48,7 @@ class FilePiece:
 
 @dataclass(slots=True)
 class MemoryPiece:
-    """Bytes in memory. ``passage``: they may also be moved from where they came, all of them or none."""
+    """Bytes in memory. ``passage``: they may also be moved from where they came, from the first one on, at once."""
 
     data: bytes | memoryview
     source: Source

@@ -229,9 +229,9 @@ class Passage(Protocol):
     """A way on for bytes that lie verified on the connection that they came by: to another socket, without a copy."""
 
     def move(self, target: int, count: int) -> int:
-        """Move up to ``count`` bytes onto the socket ``target``; how many (0: it takes none now).
+        """Move up to ``count`` bytes onto the socket ``target``, as many as it takes now; how many.
 
-        Raises OSError for the target, PeerUnreachable when the connection they lie on is closed.
+        What is left can only be sent from memory. Raises OSError for the target.
         """
         ...
 
@@ -239,8 +239,8 @@ class Passage(Protocol):
 class Relayed(Protocol):
     """Views of verified bytes, each valid until the next one is asked for.
 
-    ``passage``: what the last view shows may also be moved on by this, from its beginning; whoever has moved some of
-    it moves all. None: it only lies in memory.
+    ``passage``: what the last view shows may also be moved on by this, from its beginning, at once. None: it only lies
+    in memory.
     """
 
     @property

@@ -93,15 +93,14 @@ class FileSender:
             raise DiskFailed(f"the file ends at {offset}, {count} bytes early")
         return taken
 
-    def pass_now(self, passage: Passage, count: int) -> int:
-        """Offer bytes of another connection's; how many the socket took (0: it is full).
-
-        Raises ConnectionError, PeerUnreachable.
-        """
+    def move_now(self, passage: Passage, count: int) -> int:
+        """Offer bytes of another connection's; how many the socket took. Raises ConnectionError."""
         try:
             return passage.move(self._fd, count)
+        except ConnectionError:
+            raise
         except OSError as error:
-            raise error if isinstance(error, ConnectionError) else ConnectionResetError(str(error)) from error
+            raise ConnectionResetError(str(error)) from error
 
     def watch(self, writable: Callable[[], None]) -> None:
         """Call ``writable`` once, when the socket takes bytes again; never after ``close``."""

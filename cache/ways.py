@@ -196,6 +196,8 @@ class Ways:
             except PeerPassedOn as fault:
                 raise fault.cause from fault
             except Fault as fault:
+                if position == step.span.stop:
+                    return  # nothing is missing
                 if not fault.another_source_may_help or not ways:
                     raise
                 self._ports.tally.add(Count.PEER_ERRORS if isinstance(fault, PeerFault) else Count.DISK_ERRORS)
@@ -236,8 +238,9 @@ class Ways:
 
         async def pieces(step: Step) -> AsyncGenerator[Piece, None]:
             opening = asyncio.create_task(self._relay(peers, owner, step))
-            async for piece in self._as_opened(step, opening, waited):
-                yield piece
+            async with aclosing(self._as_opened(step, opening, waited)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
         return [pieces]
 

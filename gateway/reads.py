@@ -167,8 +167,12 @@ class Reads:
         return kept[1]
 
     async def answer(self, admitted: Admitted, waited: Waited, judged: Judged | None = None) -> Answer:
-        """The answer, its first byte at hand. ``judged``: a moment ago. Raises S3Error and faults."""
-        for _ in range(LOOKUPS_MAX):
+        """The answer, its first byte at hand. Raises S3Error and faults.
+
+        ``judged``: what :meth:`at_once` has just made of it, bytes of its span being all that was missing; it is not
+        looked up again then, unless its version is gone.
+        """
+        for _ in range(LOOKUPS_MAX if judged is None else 1 + LOOKUPS_MAX):
             try:
                 return await self._read(admitted, waited, judged)
             except VersionChanged:

@@ -8,7 +8,7 @@ its own key and counts its own frames, so a frame cannot be repeated, reordered,
 The reader owns its memory: the shell asks ``buffer()`` where the next bytes go, reports them with ``received()`` and
 pulls messages with ``next()``, the units of a run with ``next_unit()``; their bytes land in the window without a copy.
 Units need not be received: the shell may look ahead (``ahead()``) at as many as the window holds and report those that
-go another way (``passed()``). However bytes are cut, the same messages and units come out; whatever the bytes, the only
+it has seen (``seen()``). However bytes are cut, the same messages and units come out; whatever the bytes, the only
 error is :class:`BadFrame`, after which the connection must close. A length beyond the limit is refused before memory is
 taken for it.
 """
@@ -320,8 +320,8 @@ class FrameReader:
             return None
         return self.window[: self._owed]
 
-    def passed(self, count: int) -> None:
-        """So many bytes of the run, whole units or its end, have been seen ahead and will never be received."""
+    def seen(self, count: int) -> None:
+        """So many bytes of the run, whole units or its end, were seen ahead, and are not to be received any more."""
         self._owed -= count
 
     def idle(self) -> bool:

@@ -25,7 +25,7 @@ from typing_extensions import override
 from cache.chunks import UNIT_BYTES
 from cache.faults import PeerFault, PeerUnreachable
 from cache.peers.frames import FrameReader, FrameWriter, Message, Units
-from cache.peers.passage import PipePassage, Window
+from cache.peers.passage import PipePassage, RelayWindow
 from cache.sending import FileSender
 
 Lost = Callable[["Link"], None]
@@ -54,7 +54,7 @@ class Link(asyncio.BufferedProtocol):
         self._stall_s = stall_s
         self._transport: asyncio.Transport | None = None
         self._sender: FileSender | None = None
-        self.window: Window | None = None  # lent: ``frames`` works with its memory
+        self.window: RelayWindow | None = None  # lent: ``frames`` works with its memory
         self._socket: socket.socket | None = None  # a duplicate, to receive from while the transport does not read
         self._waiter: asyncio.Future[Message | memoryview] | None = None
         self._pull: Callable[[], object] = self._pull_message
@@ -116,14 +116,13 @@ class Link(asyncio.BufferedProtocol):
         """The next unit of a run, valid until the next call of anything. Raises as ``next``."""
         return await self._pulled(self._pull_unit, timeout_s)
 
-    def ahead(self) -> memoryview | None:
+    def ahead(self) -> tuple[memoryview, PipePassage] | None:
         """What the socket holds of the run's next units, whole ones and the run's end; they stay there for ``pass_on``.
 
-        None: not a whole one, or there is no passage for them. Raises PeerUnreachable.
+        And what they may be passed on by. None: not a whole one, or it is better received. Raises PeerUnreachable.
         """
-        window = self.window
-        room = None if window is None or window.passage is None or self._reading else self.frames.ahead()
-        if room is None:
+        room = None if self.window is None or self._reading else self.frames.ahead()
+        if room is None or self.window is None:
             return None
         try:
             seen = (self._socket or self._duplicate()).recv_into(room, 0, socket.MSG_PEEK)
@@ -134,15 +133,12 @@ class Link(asyncio.BufferedProtocol):
             raise PeerUnreachable(str(error)) from error
         if seen < len(room):
             seen -= seen % UNIT_BYTES
-        return room[:seen] if seen else None
+        return (room[:seen], self.window.passage) if seen else None
 
-    def pass_on(self, view: memoryview) -> PipePassage | None:
-        """The passage, to move on what ``ahead`` has shown or its beginning; until then nothing else is read."""
-        passage = None if self.window is None else self.window.passage
-        if passage is not None:
-            self.frames.passed(len(view))
-            passage.begin(self._socket or self._duplicate(), view)
-        return passage
+    def pass_on(self, view: memoryview, passage: PipePassage) -> None:
+        """Of what ``ahead`` has shown, this may be moved on now; nothing else is read until the rest is dropped."""
+        self.frames.seen(len(view))
+        passage.begin(self._socket or self._duplicate(), view)
 
     async def _pulled(self, pull: Callable[[], _T | None], timeout_s: float) -> _T:
         item = pull()
@@ -163,7 +159,7 @@ class Link(asyncio.BufferedProtocol):
             self._waiter = None
 
     def _receive_now(self, pull: Callable[[], _T | None]) -> _T | None:
-        """What the socket holds of it, up to a window; None: that is not enough. Raises as ``next``."""
+        """What the socket holds of it, if that is enough. Raises as ``next``."""
         try:
             held, item = self._duplicate(), None
             while item is None:

@@ -2,8 +2,8 @@
 
 One pool serves one worker. A link is lent to one exchange at a time and comes back only when its exchange ended in
 order; anything else aborts it. At most ``LINKS_MAX`` are open to a target, of which ``IDLE_MAX`` may wait unused.
-The first ``WINDOWS_MAX`` relays at a time look ahead through windows of ``WINDOW_UNITS``, and pass on what they see
-there without copying it; all further ones receive unit by unit.
+The first ``WINDOWS_MAX`` relays at a time look ahead through windows of ``WINDOW_UNITS``; ``PASSAGES_MAX`` of them pass
+on what is seen there without copying it. All further ones receive unit by unit.
 A reused link may have been closed by the other end a moment ago: when it fails before the first answer, the question
 (all are repeatable) is asked once more on a fresh one.
 
@@ -34,7 +34,7 @@ from cache.peers.frames import (
     make_window,
 )
 from cache.peers.link import Link, Silent
-from cache.peers.passage import PipePassage, Window
+from cache.peers.passage import PipePassage, RelayWindow
 from cache.ports import Members
 from cache.views import Owner
 
@@ -42,6 +42,7 @@ LINKS_MAX: Final = 256
 CLOSE_S: Final = 2.0
 IDLE_MAX: Final = 8
 WINDOWS_MAX: Final = 16
+PASSAGES_MAX: Final = 4
 WINDOW_UNITS: Final = 4  # a step of a relay, in cold caches, costs half as much again as moving a unit: so fewer steps
 
 
@@ -67,7 +68,7 @@ class Pool:
         self._idle: dict[Owner, list[Link]] = {}
         self._links: dict[Owner, set[Link]] = {}  # all, those being connected too
         self._windows = 0  # in use or spare
-        self._spare: list[Window] = []
+        self._spare: list[RelayWindow] = []
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
         self.patience = patience
@@ -94,9 +95,10 @@ class Pool:
     def give(self, owner: Owner, link: Link) -> None:
         """Hand back a link whose exchange has ended in order."""
         idle = self._idle.setdefault(owner, [])
-        if link.alive and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
-            if link.window is not None:
-                self._spare.append(link.window)
+        clean = link.window is None or not link.window.passage.left
+        if link.alive and clean and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
+            if link.window is not None:  # the next one gets one that passes on, if there is one
+                self._spare.insert(len(self._spare) if link.window.passage.piped else 0, link.window)
             _lend(link, None)
             link.await_nothing()
             idle.append(link)
@@ -137,21 +139,17 @@ class Pool:
             link.abort()
             raise
 
-    def _window(self) -> Window | None:
+    def _window(self) -> RelayWindow | None:
         if self._spare:
             return self._spare.pop()
         if self._windows >= WINDOWS_MAX:
             return None
         self._windows += 1
-        passage = None
-        with contextlib.suppress(OSError):
-            passage = PipePassage()
-        return Window(make_window(WINDOW_UNITS), passage)
+        return RelayWindow(make_window(WINDOW_UNITS), PipePassage(piped=self._windows <= PASSAGES_MAX))
 
-    def _retire(self, window: Window) -> None:
+    def _retire(self, window: RelayWindow) -> None:
         self._windows -= 1
-        if window.passage is not None:
-            window.passage.close()
+        window.passage.close()
 
     def _take_idle(self, owner: Owner) -> Link | None:
         idle = self._idle.get(owner, [])
@@ -210,7 +208,7 @@ class Pool:
             self._emptied.set_result(None)
 
 
-def _lend(link: Link, window: Window | None) -> None:
+def _lend(link: Link, window: RelayWindow | None) -> None:
     link.window = window
     link.frames.window = None if window is None else window.memory
 

@@ -14,7 +14,6 @@ A relay that is complete gives its link back when it is left; one left early, fa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -95,7 +94,12 @@ class Relay:
         self._lie: PeerLied | None = None
         self._link: Link | None = None
         self._first: Message | None = None
-        self.passage: PipePassage | None = None
+        self._ahead: PipePassage | None = None  # what was yielded last lies on the connection, and this has it
+
+    @property
+    def passage(self) -> PipePassage | None:
+        """As ``Relayed.passage``."""
+        return self._ahead if self._ahead is not None and self._ahead.leads_on else None
 
     async def __aenter__(self) -> Self:
         """Ask the owner; it has answered when this returns. Raises any PeerFault."""
@@ -117,8 +121,7 @@ class Relay:
         if self._unit > self._span.start // UNIT_BYTES:
             self._report(self._lie)
         if self._unit >= self._end:
-            with contextlib.suppress(PeerUnreachable):
-                self._moved_on(link)
+            self._finish_last(link)
             self._pool.give(self._owner, link)
         else:
             link.abort()
@@ -131,10 +134,10 @@ class Relay:
         if link is None:
             raise StopAsyncIteration
         try:
-            if self.passage is not None:
-                self._moved_on(link)
             if self._unit >= self._end:
                 raise StopAsyncIteration
+            if self._ahead is not None:
+                self._finish_last(link)
             if self._unit == self._run + len(self._hashes):
                 await self._begin_run(link)
             else:
@@ -169,27 +172,24 @@ class Relay:
         if self._lie is not None:
             raise self._lie
         start, span = self._unit * UNIT_BYTES, self._span
-        units = link.ahead()
-        if units is None:
+        skipped = span.start - start if start < span.start else 0
+        seen = link.ahead()
+        if seen is None:
             units = self._verified(await link.unit(self._pool.patience.silence_s))
         else:
-            units = self._verified(units)
-            self.passage = link.pass_on(units)
-        skipped = span.start - start if start < span.start else 0
-        if skipped and self.passage is not None:
-            self.passage.drop(skipped)
+            units, self._ahead = self._verified(seen[0]), seen[1]
+            link.pass_on(units, seen[1])
+            seen[1].drop(skipped)
         return units[skipped : span.stop - start]
 
-    def _moved_on(self, link: Link) -> None:
-        """What was yielded last is done with. Raises PeerUnreachable: it was half moved, the link is cut."""
-        passage, self.passage = self.passage, None
-        if passage is None or not passage.left:
-            return
+    def _finish_last(self, link: Link) -> None:
+        """What was yielded last is done with: what of it was not moved on goes. A link where it cannot is cut."""
+        ahead, self._ahead = self._ahead, None
         try:
-            passage.drop()
+            if ahead is not None:
+                ahead.drop()
         except PeerUnreachable:
             link.abort()
-            raise
 
     def _verified(self, units: memoryview) -> memoryview:
         """As many of the units as match their hashes. Raises PeerLied when that is none."""

@@ -127,6 +127,8 @@ class Sending:
         self._sound = 0
         if pushed is Pushed.FULL:
             self.blocked_at = self._monotonic()
+            if pieces and isinstance(pieces[0], MemoryPiece):
+                pieces[0].passage = None  # nothing waits in one
         return pushed
 
     def _push_both(self, piece: MemoryPiece) -> Pushed:
@@ -156,9 +158,9 @@ class Sending:
             taken = self._sender.sendfile_now(reader.fd, at, stop - at)
         else:
             length = len(piece.data)
-            if piece.passage is not None:
-                taken = self._sender.pass_now(piece.passage, length - done)
-            else:
+            passage, piece.passage = piece.passage, None
+            taken = 0 if passage is None else self._sender.move_now(passage, length)
+            if not taken:
                 taken = self._sender.send_now(memoryview(piece.data)[done:] if done else piece.data)
         self._took(piece, length, taken)
         return taken

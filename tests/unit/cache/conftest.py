@@ -98,6 +98,8 @@ class MemoryPeers:
             if trouble is not None and start + len(unit) > trouble[0]:
                 raise trouble[1]
             yield memoryview(unit)
+        if trouble is not None:
+            raise trouble[1]
 
     async def invalidate(self, refs):
         self.told.extend(refs)

@@ -5,6 +5,7 @@ import pytest
 
 from cache.faults import VersionChanged
 from cache.versions import ByteSpan, ObjectRef
+from cache.views import Owner
 from tests.unit.cache.conftest import CHUNK_BYTES
 
 REF = ObjectRef("b", "k")
@@ -46,6 +47,33 @@ async def test_leaving_a_read_lets_go_of_everything_ahead(kit):
     reading = kit.cache.read(version, ByteSpan(0, version.size), kit.waited)
     await anext(reading)
     await reading.aclose()
+    assert not list(kit.cache.check())
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_who_is_cancelled_while_he_leaves_lets_go_of_everything_all_the_same(kit, turns):
+    version = kit.origin.put("k", 12 * CHUNK_BYTES)
+    kit.owners.update(dict.fromkeys(range(12), Owner("n2", 0)))
+    left = asyncio.Event()
+
+    async def client():
+        seen = 0
+        async with aclosing(kit.cache.read(version, version.whole, kit.waited)) as pieces:
+            async for piece in pieces:
+                seen += len(piece)
+                await asyncio.sleep(0)
+                if seen >= 3.5 * CHUNK_BYTES:
+                    left.set()
+                    raise ConnectionResetError
+
+    reading = asyncio.create_task(client())
+    await left.wait()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await kit.cache.close()
+    assert kit.peers.open_relays == 0
     assert not list(kit.cache.check())
 
 

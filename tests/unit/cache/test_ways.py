@@ -294,3 +294,10 @@ async def test_a_copy_whose_disk_fails_under_way_is_relayed_from_there(kit):
         kit.store.failing = True
     assert seen == kit.origin.body(version)
     assert kit.origin.calls == []
+
+
+async def test_a_fault_after_the_last_byte_is_none(kit, large):
+    kit.owners[0] = Owner("n2", 0)
+    kit.peers.breaks.append((FAR.length, PeerUnreachable("gone")))
+    assert await read(kit, large, FAR) == kit.origin.body(large.version)[FAR.start : FAR.stop]
+    assert kit.origin.calls == []

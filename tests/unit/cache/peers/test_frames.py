@@ -104,7 +104,7 @@ def fed(reader: FrameReader, data: bytes, cuts: list[int], *, look: bool = False
     while position < len(data):
         if look and (seen := seen_ahead(reader, data[position:])):
             body += seen
-            reader.passed(len(seen))
+            reader.seen(len(seen))
             position += len(seen)
             assert len(body) < run.length or body == payload_of(run)
             continue
