@@ -193,11 +193,11 @@ class Ways:
                     async for piece in pieces:
                         yield piece
                         position += len(piece)
-            except PeerPassedOn as fault:
-                raise fault.cause from fault
             except Fault as fault:
                 if position == step.span.stop:
                     return  # nothing is missing
+                if isinstance(fault, PeerPassedOn):
+                    raise fault.cause from fault
                 if not fault.another_source_may_help or not ways:
                     raise
                 self._ports.tally.add(Count.PEER_ERRORS if isinstance(fault, PeerFault) else Count.DISK_ERRORS)
@@ -211,7 +211,7 @@ class Ways:
     ) -> AsyncGenerator[Piece, None]:
         """The way that :meth:`ask` chose."""
         asked_at = self._ports.clock.monotonic()
-        opened = await opening
+        opened = await _opened(opening)
         waited(CAUSE_OF[opened.source], self._ports.clock.monotonic() - asked_at)
         try:
             if opened.reader is not None:
@@ -304,3 +304,13 @@ class Ways:
             waited(cause, self._ports.clock.monotonic() - asked_at)
             yield item
             asked_at = self._ports.clock.monotonic()
+
+
+async def _opened(opening: asyncio.Future[Opened]) -> Opened:
+    """What comes of it. Who is cancelled when it has come, and he does not know it yet, lets go of it."""
+    try:
+        return await opening
+    except asyncio.CancelledError:
+        if opening.done() and not opening.cancelled() and opening.exception() is None:
+            await opening.result().aclose()
+        raise

@@ -25,7 +25,7 @@ from typing_extensions import override
 from cache.chunks import UNIT_BYTES
 from cache.faults import PeerFault, PeerUnreachable
 from cache.peers.frames import FrameReader, FrameWriter, Message, Units
-from cache.peers.passage import PipePassage, RelayWindow
+from cache.peers.passage import PipePassage
 from cache.sending import FileSender
 
 Lost = Callable[["Link"], None]
@@ -37,7 +37,10 @@ class Silent(PeerUnreachable):
 
 
 class Link(asyncio.BufferedProtocol):
-    """One connection. ``made`` and ``lost`` tell its owner; ``stall_s`` bounds a write that makes no progress."""
+    """One connection. ``made`` and ``lost`` tell its owner; ``stall_s`` bounds a write that makes no progress.
+
+    ``passage``: by which what is seen of a run can be passed on; None: it is received.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Link(asyncio.BufferedProtocol):
         *,
         made: Lost | None = None,
         lost: Lost | None = None,
+        passage: PipePassage | None = None,
         stall_s: float = 60.0,
     ) -> None:
         self.frames = FrameReader(kinds)
@@ -54,7 +58,7 @@ class Link(asyncio.BufferedProtocol):
         self._stall_s = stall_s
         self._transport: asyncio.Transport | None = None
         self._sender: FileSender | None = None
-        self.window: RelayWindow | None = None  # lent: ``frames`` works with its memory
+        self.passage = passage
         self._socket: socket.socket | None = None  # a duplicate, to receive from while the transport does not read
         self._waiter: asyncio.Future[Message | memoryview] | None = None
         self._pull: Callable[[], object] = self._pull_message
@@ -121,8 +125,9 @@ class Link(asyncio.BufferedProtocol):
 
         And what they may be passed on by. None: not a whole one, or it is better received. Raises PeerUnreachable.
         """
-        room = None if self.window is None or self._reading else self.frames.ahead()
-        if room is None or self.window is None:
+        passage = self.passage
+        room = None if passage is None or self._reading else self.frames.ahead()
+        if room is None or passage is None:
             return None
         try:
             seen = (self._socket or self._duplicate()).recv_into(room, 0, socket.MSG_PEEK)
@@ -133,7 +138,7 @@ class Link(asyncio.BufferedProtocol):
             raise PeerUnreachable(str(error)) from error
         if seen < len(room):
             seen -= seen % UNIT_BYTES
-        return (room[:seen], self.window.passage) if seen else None
+        return (room[:seen], passage) if seen else None
 
     def pass_on(self, view: memoryview, passage: PipePassage) -> None:
         """Of what ``ahead`` has shown, this may be moved on now; nothing else is read until the rest is dropped."""

@@ -4,126 +4,106 @@ The bytes lie on the connection that they came by, where they have been looked a
 takes them from there into a pipe and from the pipe into the other socket, page by page. Nobody may read from the
 connection until what was not moved is dropped. Where both nodes share a kernel the pages are those of the owner's file;
 so nothing waits in a passage: what the other socket does not take at once is to be sent from the memory in which it was
-verified. A link's pool lends a passage together with that memory. A shell.
+verified. Nothing stays in the pipe either, so one does for all links of a pool. A shell.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import socket
-from dataclasses import dataclass
 from typing import Final
 
 from cache.faults import PeerUnreachable
 
-PIPE_BYTES: Final = 1024 * 1024  # of an unprivileged user all pipes may have 64 MiB
+_NOT_WAITING: Final = os.SPLICE_F_NONBLOCK
+PIPE_BYTES: Final = 1024 * 1024  # through the 64 KiB that everybody gets, moving costs more than copying
+
+
+class Pipe:
+    """A pipe that holds much, if there can be one: a descriptor may be missing, or the user has all he may have."""
+
+    __slots__ = ("ends",)
+
+    def __init__(self) -> None:
+        self.ends: tuple[int, int] | None = None
+        """To read from and to write to, neither of which waits; None: there is none."""
+        try:
+            self.ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.fcntl(self.ends[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        """Close it; there is none then. May be called twice."""
+        ends, self.ends = self.ends, None
+        for end in ends or ():
+            os.close(end)
 
 
 class PipePassage:
-    """See the theory. ``piped``: whether it is to have a pipe; without one it moves nothing. ``close`` it."""
+    """See the theory: one link's, through the ``pipe`` that it shares. Without one nothing moves."""
 
-    __slots__ = ("_held", "_pipe", "_source", "_view", "left", "piped")
+    __slots__ = ("_pipe", "_source", "_view", "left")
 
-    def __init__(self, *, piped: bool) -> None:
-        self.piped = piped
-        self._pipe: tuple[int, int] | None = None  # made when it is needed
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
         self._source: socket.socket | None = None
         self._view = memoryview(b"")
-        self._held = 0  # bytes in the pipe
-        self.left = 0  # bytes that are neither moved nor dropped, those in the pipe among them
-
-    @property
-    def leads_on(self) -> bool:
-        """Whether there is a pipe."""
-        return self._pipe is not None
+        self.left = 0  # bytes that still lie on the source
 
     def begin(self, source: socket.socket, view: memoryview) -> None:
         """The next bytes of ``source`` are those of ``view``, and may be moved on. Nothing may be left from before."""
         self._source, self._view, self.left = source, view, len(view)
-        if self.piped and self._pipe is None:
-            self._pipe = _make_pipe()
 
     def move(self, target: int, count: int) -> int:
         """As :meth:`cache.ports.Passage.move`."""
-        moved, count = 0, min(count, self.left)
-        if self._pipe is None:
+        moved, ends = 0, self._pipe.ends
+        if ends is None or self._source is None:
             return 0
-        while moved < count:
-            if not self._held and not self._take(self._pipe[1], count - moved):
-                break
+        while moved < count and self.left:
             try:
-                taken = os.splice(self._pipe[0], target, min(self._held, count - moved), flags=os.SPLICE_F_NONBLOCK)
-            except BlockingIOError:
-                break
+                held = os.splice(self._source.fileno(), ends[1], min(count - moved, self.left), flags=_NOT_WAITING)
             except OSError:
-                if moved:
-                    break  # the next call meets it again
-                raise
-            self._held -= taken
-            self.left -= taken
+                break  # the relay will say why
+            self.left -= held
+            taken = _emptied(ends[0], target, held, moved)
             moved += taken
+            if taken < held or not held:
+                break
         return moved
 
     def drop(self, count: int | None = None) -> None:
-        """The next ``count`` bytes, or all, are not wanted. Raises PeerUnreachable.
+        """The next ``count`` bytes, or all that are left, are not wanted. Raises PeerUnreachable.
 
         TCP does not copy what it only throws away (``MSG_TRUNC``).
         """
         kept = 0 if count is None else self.left - count
-        try:
-            while self._held and self._pipe is not None and self.left > kept:
-                self._dropped(len(os.read(self._pipe[0], min(self._held, self.left - kept))), of_pipe=True)
-            while self._source is not None and self.left > kept:
-                self._dropped(self._source.recv_into(self._view, self.left - kept, socket.MSG_TRUNC), of_pipe=False)
-        except OSError as error:
-            raise PeerUnreachable(str(error)) from error
-
-    def close(self) -> None:
-        """Close the pipe; what is in it is lost, and nothing moves any more. May be called twice."""
-        if self._pipe is not None:
-            for end in self._pipe:
-                os.close(end)
-        self._pipe, self.piped, self._source, self.left, self._held = None, False, None, 0, 0
-
-    def _take(self, into: int, count: int) -> bool:
-        """Bytes of the source's into the pipe; False: it cannot be, and the relay will say why."""
-        if self._source is None:
-            return False
-        with contextlib.suppress(OSError):
-            self._held = os.splice(self._source.fileno(), into, count, flags=os.SPLICE_F_NONBLOCK)
-        return self._held > 0
-
-    def _dropped(self, count: int, *, of_pipe: bool) -> None:
-        if not count:
-            raise PeerUnreachable("hung up")
-        self.left -= count
-        if of_pipe:
-            self._held -= count
+        while self._source is not None and self.left > kept:
+            try:
+                dropped = self._source.recv_into(self._view, self.left - kept, socket.MSG_TRUNC)
+            except OSError as error:
+                raise PeerUnreachable(str(error)) from error
+            if not dropped:
+                raise PeerUnreachable("hung up")
+            self.left -= dropped
 
 
-@dataclass(frozen=True, slots=True)
-class RelayWindow:
-    """What a pool lends to a link: memory for several units, to look ahead in, and a passage for what is seen there."""
+def _emptied(pipe: int, target: int, held: int, moved: int) -> int:
+    """Move what a pipe holds onto a socket, and throw away what that does not take; how much it took.
 
-    memory: memoryview
-    passage: PipePassage
-
-
-def _make_pipe() -> tuple[int, int] | None:
-    """Its reading and its writing end; None: no descriptor is left, or the user has as much pipe as he may.
-
-    Through the 64 KiB that everybody gets, moving costs more than copying.
+    Raises OSError for the socket, unless some was ``moved`` before: the next call meets it again.
     """
+    taken = 0
     try:
-        out_of, into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        while taken < held:
+            taken += os.splice(pipe, target, held - taken, flags=_NOT_WAITING)
+    except BlockingIOError:
+        pass
     except OSError:
-        return None
-    try:
-        fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError:
-        os.close(out_of)
-        os.close(into)
-        return None
-    return out_of, into
+        if not moved + taken:
+            raise
+    finally:
+        if taken < held:
+            os.read(pipe, held - taken)
+    return taken

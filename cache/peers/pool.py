@@ -2,8 +2,8 @@
 
 One pool serves one worker. A link is lent to one exchange at a time and comes back only when its exchange ended in
 order; anything else aborts it. At most ``LINKS_MAX`` are open to a target, of which ``IDLE_MAX`` may wait unused.
-The first ``WINDOWS_MAX`` relays at a time look ahead through windows of ``WINDOW_UNITS``; ``PASSAGES_MAX`` of them pass
-on what is seen there without copying it. All further ones receive unit by unit.
+The first ``WINDOWS_MAX`` relays at a time look ahead through windows of ``WINDOW_UNITS``, all further ones through one
+unit; what they see there is passed on through one pipe, which is empty again whenever somebody has used it.
 A reused link may have been closed by the other end a moment ago: when it fails before the first answer, the question
 (all are repeatable) is asked once more on a fresh one.
 
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from cache.chunks import UNIT_BYTES
 from cache.faults import PeerFault, PeerRefused, PeerUnreachable
 from cache.peers import handshake
 from cache.peers.frames import (
@@ -34,7 +35,7 @@ from cache.peers.frames import (
     make_window,
 )
 from cache.peers.link import Link, Silent
-from cache.peers.passage import PipePassage, RelayWindow
+from cache.peers.passage import Pipe, PipePassage
 from cache.ports import Members
 from cache.views import Owner
 
@@ -42,7 +43,6 @@ LINKS_MAX: Final = 256
 CLOSE_S: Final = 2.0
 IDLE_MAX: Final = 8
 WINDOWS_MAX: Final = 16
-PASSAGES_MAX: Final = 4
 WINDOW_UNITS: Final = 4  # a step of a relay, in cold caches, costs half as much again as moving a unit: so fewer steps
 
 
@@ -68,7 +68,8 @@ class Pool:
         self._idle: dict[Owner, list[Link]] = {}
         self._links: dict[Owner, set[Link]] = {}  # all, those being connected too
         self._windows = 0  # in use or spare
-        self._spare: list[RelayWindow] = []
+        self._spare: list[memoryview] = []
+        self._pipe = Pipe()
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
         self.patience = patience
@@ -95,11 +96,11 @@ class Pool:
     def give(self, owner: Owner, link: Link) -> None:
         """Hand back a link whose exchange has ended in order."""
         idle = self._idle.setdefault(owner, [])
-        clean = link.window is None or not link.window.passage.left
+        clean = link.passage is None or not link.passage.left
         if link.alive and clean and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
-            if link.window is not None:  # the next one gets one that passes on, if there is one
-                self._spare.insert(len(self._spare) if link.window.passage.piped else 0, link.window)
-            _lend(link, None)
+            if (window := _lent_to(link)) is not None:
+                self._spare.append(window)
+            link.frames.window = None
             link.await_nothing()
             idle.append(link)
         else:
@@ -112,15 +113,14 @@ class Pool:
                 yield f"{len(idle)} links to {owner} wait unused"
             if strays := set(idle) - self._links.get(owner, set()):
                 yield f"{len(strays)} links to {owner} wait unused, and are gone"
-        lent = sum(link.window is not None for links in self._links.values() for link in links)
+        lent = sum(_lent_to(link) is not None for links in self._links.values() for link in links)
         if lent + len(self._spare) != self._windows or self._windows > WINDOWS_MAX:
             yield f"{lent} windows are lent and {len(self._spare)} spare, of {self._windows}"
 
     async def close(self) -> None:
         """Abort every link, and wait until each is gone."""
         self._closed = True
-        while self._spare:
-            self._retire(self._spare.pop())
+        self._pipe.close()
         for link in [link for links in self._links.values() for link in links]:
             link.abort()
         with contextlib.suppress(TimeoutError):
@@ -131,7 +131,7 @@ class Pool:
 
     async def _first_answer(self, link: Link, request: Request) -> Message:
         if isinstance(request, AskChunk) and not request.same_node:
-            _lend(link, self._window())
+            link.frames.window = self._window()
         link.send(request)
         try:
             return await link.next(self.patience.silence_s)
@@ -139,17 +139,13 @@ class Pool:
             link.abort()
             raise
 
-    def _window(self) -> RelayWindow | None:
+    def _window(self) -> memoryview | None:
         if self._spare:
             return self._spare.pop()
         if self._windows >= WINDOWS_MAX:
             return None
         self._windows += 1
-        return RelayWindow(make_window(WINDOW_UNITS), PipePassage(piped=self._windows <= PASSAGES_MAX))
-
-    def _retire(self, window: RelayWindow) -> None:
-        self._windows -= 1
-        window.passage.close()
+        return make_window(WINDOW_UNITS)
 
     def _take_idle(self, owner: Owner) -> Link | None:
         idle = self._idle.get(owner, [])
@@ -167,7 +163,7 @@ class Pool:
         links = self._links.setdefault(owner, set())
         if self._closed or len(links) >= LINKS_MAX:
             raise PeerRefused(f"{len(links)} links to {owner} are in use")
-        link = Link(HELLOS, lost=lambda link: self._drop(owner, link))
+        link = Link(HELLOS, lost=lambda link: self._drop(owner, link), passage=PipePassage(self._pipe))
         links.add(link)
         try:
             async with asyncio.timeout(self.patience.connect_s):
@@ -199,18 +195,19 @@ class Pool:
 
     def _drop(self, owner: Owner, link: Link) -> None:
         self._links[owner].discard(link)
-        if link.window is not None:
-            self._retire(link.window)  # not spare: somebody may still be sending from it
-            _lend(link, None)
+        if _lent_to(link) is not None:
+            self._windows -= 1  # not spare: somebody may still be sending from it
+            link.frames.window = None
         if link in (idle := self._idle.get(owner, [])):
             idle.remove(link)
         if not any(self._links.values()) and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
 
 
-def _lend(link: Link, window: RelayWindow | None) -> None:
-    link.window = window
-    link.frames.window = None if window is None else window.memory
+def _lent_to(link: Link) -> memoryview | None:
+    """The window that the link has of its pool."""
+    window = link.frames.window
+    return window if window is not None and len(window) > UNIT_BYTES else None
 
 
 def _blamed(error: BaseException, owner: Owner) -> BaseException:

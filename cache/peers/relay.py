@@ -94,12 +94,7 @@ class Relay:
         self._lie: PeerLied | None = None
         self._link: Link | None = None
         self._first: Message | None = None
-        self._ahead: PipePassage | None = None  # what was yielded last lies on the connection, and this has it
-
-    @property
-    def passage(self) -> PipePassage | None:
-        """As ``Relayed.passage``."""
-        return self._ahead if self._ahead is not None and self._ahead.leads_on else None
+        self.passage: PipePassage | None = None
 
     async def __aenter__(self) -> Self:
         """Ask the owner; it has answered when this returns. Raises any PeerFault."""
@@ -136,7 +131,7 @@ class Relay:
         try:
             if self._unit >= self._end:
                 raise StopAsyncIteration
-            if self._ahead is not None:
+            if self.passage is not None:
                 self._finish_last(link)
             if self._unit == self._run + len(self._hashes):
                 await self._begin_run(link)
@@ -177,17 +172,17 @@ class Relay:
         if seen is None:
             units = self._verified(await link.unit(self._pool.patience.silence_s))
         else:
-            units, self._ahead = self._verified(seen[0]), seen[1]
+            units, self.passage = self._verified(seen[0]), seen[1]
             link.pass_on(units, seen[1])
             seen[1].drop(skipped)
         return units[skipped : span.stop - start]
 
     def _finish_last(self, link: Link) -> None:
         """What was yielded last is done with: what of it was not moved on goes. A link where it cannot is cut."""
-        ahead, self._ahead = self._ahead, None
+        passage, self.passage = self.passage, None
         try:
-            if ahead is not None:
-                ahead.drop()
+            if passage is not None:
+                passage.drop()
         except PeerUnreachable:
             link.abort()
 

@@ -301,3 +301,20 @@ async def test_a_fault_after_the_last_byte_is_none(kit, large):
     kit.peers.breaks.append((FAR.length, PeerUnreachable("gone")))
     assert await read(kit, large, FAR) == kit.origin.body(large.version)[FAR.start : FAR.stop]
     assert kit.origin.calls == []
+
+
+async def test_who_is_cancelled_as_a_relay_opens_lets_go_of_it(kit, large):
+    kit.owners[0] = Owner("n2", 0)
+
+    async def client():
+        step = Step(large, FAR)
+        opening = kit.ways.ask(step)
+        opening.add_done_callback(lambda _: reading.cancel())
+        async for _ in kit.ways.pieces(step, opening, kit.waited):
+            pass
+
+    reading = asyncio.create_task(client())
+    await asyncio.gather(reading, return_exceptions=True)
+    assert reading.cancelled()
+    assert kit.peers.relayed
+    assert kit.peers.open_relays == 0
