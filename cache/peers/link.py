@@ -39,7 +39,7 @@ class Silent(PeerUnreachable):
 class Link(asyncio.BufferedProtocol):
     """One connection. ``made`` and ``lost`` tell its owner; ``stall_s`` bounds a write that makes no progress.
 
-    ``passage``: by which what is seen of a run can be passed on; None: it is received.
+    ``passage``: by which what is seen of a run is passed on; None: by one that moves nothing.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Link(asyncio.BufferedProtocol):
         self._stall_s = stall_s
         self._transport: asyncio.Transport | None = None
         self._sender: FileSender | None = None
-        self.passage = passage
+        self.passage = passage or PipePassage()
         self._socket: socket.socket | None = None  # a duplicate, to receive from while the transport does not read
         self._waiter: asyncio.Future[Message | memoryview] | None = None
         self._pull: Callable[[], object] = self._pull_message
@@ -69,8 +69,9 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it may be used: connected, and nothing half read."""
-        return self._transport is not None and not self._transport.is_closing() and self.frames.idle()
+        """Whether it may be used: connected, and nothing half read or left to be dropped."""
+        connected = self._transport is not None and not self._transport.is_closing()
+        return connected and self.frames.idle() and not self.passage.left
 
     def send(self, message: Message) -> None:
         """Write a message. On a lost connection it does nothing: the next wait tells."""
@@ -120,14 +121,13 @@ class Link(asyncio.BufferedProtocol):
         """The next unit of a run, valid until the next call of anything. Raises as ``next``."""
         return await self._pulled(self._pull_unit, timeout_s)
 
-    def ahead(self) -> tuple[memoryview, PipePassage] | None:
+    def ahead(self) -> memoryview | None:
         """What the socket holds of the run's next units, whole ones and the run's end; they stay there for ``pass_on``.
 
-        And what they may be passed on by. None: not a whole one, or it is better received. Raises PeerUnreachable.
+        None: not a whole one, or it is better received. Raises PeerUnreachable.
         """
-        passage = self.passage
-        room = None if passage is None or self._reading else self.frames.ahead()
-        if room is None or passage is None:
+        room = None if self._reading else self.frames.ahead()
+        if room is None:
             return None
         try:
             seen = (self._socket or self._duplicate()).recv_into(room, 0, socket.MSG_PEEK)
@@ -138,12 +138,13 @@ class Link(asyncio.BufferedProtocol):
             raise PeerUnreachable(str(error)) from error
         if seen < len(room):
             seen -= seen % UNIT_BYTES
-        return (room[:seen], passage) if seen else None
+        return room[:seen] if seen else None
 
-    def pass_on(self, view: memoryview, passage: PipePassage) -> None:
-        """Of what ``ahead`` has shown, this may be moved on now; nothing else is read until the rest is dropped."""
+    def pass_on(self, view: memoryview) -> PipePassage:
+        """By which so much of what ``ahead`` showed may be moved on now; nothing is read until the rest is dropped."""
         self.frames.seen(len(view))
-        passage.begin(self._socket or self._duplicate(), view)
+        self.passage.begin(self._socket or self._duplicate(), view)
+        return self.passage
 
     async def _pulled(self, pull: Callable[[], _T | None], timeout_s: float) -> _T:
         item = pull()

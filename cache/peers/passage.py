@@ -42,11 +42,11 @@ class Pipe:
 
 
 class PipePassage:
-    """See the theory: one link's, through the ``pipe`` that it shares. Without one nothing moves."""
+    """See the theory: one link's, through the ``pipe`` that it shares with others. Without one nothing moves."""
 
     __slots__ = ("_pipe", "_source", "_view", "left")
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe | None = None) -> None:
         self._pipe = pipe
         self._source: socket.socket | None = None
         self._view = memoryview(b"")
@@ -58,7 +58,7 @@ class PipePassage:
 
     def move(self, target: int, count: int) -> int:
         """As :meth:`cache.ports.Passage.move`."""
-        moved, ends = 0, self._pipe.ends
+        moved, ends = 0, None if self._pipe is None else self._pipe.ends
         if ends is None or self._source is None:
             return 0
         while moved < count and self.left:

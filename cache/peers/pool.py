@@ -96,8 +96,7 @@ class Pool:
     def give(self, owner: Owner, link: Link) -> None:
         """Hand back a link whose exchange has ended in order."""
         idle = self._idle.setdefault(owner, [])
-        clean = link.passage is None or not link.passage.left
-        if link.alive and clean and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
+        if link.alive and len(idle) < IDLE_MAX and link in self._links.get(owner, ()):
             if (window := _lent_to(link)) is not None:
                 self._spare.append(window)
             link.frames.window = None

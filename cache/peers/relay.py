@@ -131,8 +131,7 @@ class Relay:
         try:
             if self._unit >= self._end:
                 raise StopAsyncIteration
-            if self.passage is not None:
-                self._finish_last(link)
+            self._finish_last(link)
             if self._unit == self._run + len(self._hashes):
                 await self._begin_run(link)
             else:
@@ -172,9 +171,9 @@ class Relay:
         if seen is None:
             units = self._verified(await link.unit(self._pool.patience.silence_s))
         else:
-            units, self.passage = self._verified(seen[0]), seen[1]
-            link.pass_on(units, seen[1])
-            seen[1].drop(skipped)
+            units = self._verified(seen)
+            self.passage = link.pass_on(units)
+            self.passage.drop(skipped)
         return units[skipped : span.stop - start]
 
     def _finish_last(self, link: Link) -> None:

@@ -193,7 +193,7 @@ async def test_relayed_bytes_are_moved_on_or_used_from_memory_just_as_well(clust
     for turn in range(60):
         start = dice.choice([0, 5, UNIT_BYTES, UNIT_BYTES + 1, 3 * UNIT_BYTES - 1])
         stop = dice.choice([start + 1, 4 * UNIT_BYTES, 4 * UNIT_BYTES + 3, SPAN.stop])
-        span = ByteSpan(start, max(stop, start + 1))
+        span = ByteSpan(start, stop)
         async with cluster.client.relay(OWNER, CHUNK, span) as units:
             body, moved = await passed(units, dice)
         assert body == BODY[span.start : span.stop], f"turn {turn}, {span}"
@@ -203,7 +203,7 @@ async def test_relayed_bytes_are_moved_on_or_used_from_memory_just_as_well(clust
     assert cluster.tally.words[Count.PEER_BYTES_IN] == cluster.server_tally.words[Count.PEER_BYTES_OUT]
 
 
-async def until_some_lies_ahead(cluster: PeerPair, units: Relayed) -> memoryview | None:
+async def until_some_lies_ahead(units: Relayed) -> memoryview | None:
     """The first view of a relay's that may be moved on, if there is one."""
     async for view in units:
         if units.passage is not None:
@@ -218,7 +218,7 @@ async def test_a_reader_that_leaves_half_moved_bytes_spoils_nothing(cluster: Pee
         left = 0
         for _ in range(40):
             async with cluster.client.relay(OWNER, CHUNK, SPAN) as units:
-                view = await until_some_lies_ahead(cluster, units)
+                view = await until_some_lies_ahead(units)
                 if view is not None and units.passage is not None:
                     left += units.passage.move(target.fileno(), len(view)) < len(view)
             assert list(cluster.client.check()) == []
